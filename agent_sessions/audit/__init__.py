@@ -1,0 +1,1 @@
+"""The audit trail: events, their chain, the signed artifact and its verifier. Runs without Django."""

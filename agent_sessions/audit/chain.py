@@ -1,0 +1,88 @@
+"""The chain: each event names the hash of the one before, so none can be changed, dropped or moved alone.
+
+What a chain cannot show is that its tail was cut off: compare its head with the session row, with the signed
+artifact, or with a tree head that was exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+from agent_sessions.audit.events import CREATED, event_hash
+from agent_sessions.audit.shapes import EVENT, Problem, shape_problems
+from agent_sessions.crypto.canonical import JSON, canonical_bytes, parse_strict
+from agent_sessions.exceptions import InvalidValue
+
+PROBLEMS_KEPT: Final = 20
+"""A damaged chain can have as many problems as events; the first ones tell what happened."""
+
+
+def check_chain(
+    events: Iterable[tuple[int, bytes, bytes]],
+    *,
+    run_id: str | None = None,
+    after: tuple[int, str] = (0, ""),
+    limit: int = PROBLEMS_KEPT,
+) -> list[Problem]:
+    """Check stored events in order: numbers without gaps, hashes, links, canonical bytes, and one run.
+
+    ``events`` yields (seq, canonical bytes, SHA-256 digest of 32 raw bytes) and is read once, one event at a
+    time. ``run_id`` is the one that all must have; by default that of the first. ``after`` is the (seq, hex
+    hash) of the event before the first, to check only what was added since. Stops after ``limit`` problems.
+    Returns nothing when the chain is sound; codes are those of ``audit.verify``.
+    """
+    found: list[Problem] = []
+    last, prev_hash = after
+    for seq, canonical, digest in events:
+        where = f"event {seq}"
+        if seq != last + 1:
+            found.append(Problem("wrong_seq", where, f"follows event {last}; event {last + 1} was expected"))
+        if sha256(canonical).digest() != digest:
+            found.append(Problem("wrong_hash", where, "is not what its stored hash was made from"))
+        event, problems = _read_event(canonical, where)
+        found += problems
+        if event is not None:
+            if run_id is None and type(event.get("run_id")) is str:
+                run_id = str(event["run_id"])
+            found += event_problems(event, seq=seq, prev_hash=prev_hash, run_id=run_id, where=where)
+        if len(found) >= limit:
+            return found[:limit]
+        # Go on from what is there, so that one changed event is one problem and not one for each event after
+        # it.
+        last, prev_hash = seq, event_hash(canonical)
+    return found
+
+
+def event_problems(event: JSON, *, seq: int, prev_hash: str | None, run_id: str | None, where: str) -> list[Problem]:
+    """Check one event at its place in a chain; ``prev_hash`` None leaves the link unchecked."""
+    found = shape_problems(event, EVENT, where)
+    if found or type(event) is not dict:
+        return found
+    if event["seq"] != seq:
+        found.append(Problem("wrong_seq", f"{where}.seq", f"is not {seq}: events are missing, added or moved"))
+    if event["run_id"] != run_id:
+        found.append(Problem("wrong_run", f"{where}.run_id", "is not that of this session"))
+    if prev_hash is not None and event["prev_hash"] != prev_hash:
+        what = "is not empty, as the first event's is" if seq == 1 else "is not the hash of the event before it"
+        found.append(Problem("broken_chain", f"{where}.prev_hash", what))
+    if (event["kind"] == CREATED) is not (seq == 1):
+        what = f"is not {CREATED}, as the first event's is" if seq == 1 else f"is {CREATED} a second time"
+        found.append(Problem("wrong_place", f"{where}.kind", what))
+    if ("header" in event) is not (seq == 1):
+        what = "is missing from the first event" if seq == 1 else "belongs into the first event only"
+        found.append(Problem("wrong_place", f"{where}.header", what))
+    return found
+
+
+def _read_event(canonical: bytes, where: str) -> tuple[dict[str, JSON] | None, list[Problem]]:
+    try:
+        event = parse_strict(canonical)
+    except InvalidValue as error:
+        return None, [Problem("not_json", where, error.problem)]
+    if type(event) is not dict:
+        return None, [Problem("wrong_value", where, "is not an object")]
+    if canonical_bytes(event) != canonical:
+        return event, [Problem("not_canonical", where, "is not in its canonical spelling (RFC 8785)")]
+    return event, []

@@ -1,0 +1,142 @@
+"""The package's settings: one dict, ``AGENT_SESSIONS``, read lazily and never cached, so that tests can override it.
+
+Every setting is described in docs/settings.md; ``agent_sessions.checks`` tells what is wrong with the values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, cast
+
+from django.conf import settings as django_settings
+from django.utils.module_loading import import_string
+
+from agent_sessions.crypto.keys import KeyProvider, LocalKeyProvider, decode_master_key
+from agent_sessions.exceptions import KeyProblem
+
+DEFAULTS: dict[str, Any] = {
+    "SITE": "",
+    "MERCHANT": "default",
+    "MASTER_KEYS": {},
+    "KEY_PROVIDER": "agent_sessions.conf.settings_key_provider",
+    "TTL": {"standard": 1800},
+    "STORAGE": "hybrid",
+    "STATE_CACHE": "",
+    "STATE_CACHE_BYTES": 32 * 1024 * 1024,
+    "SNAPSHOT_EVERY": 64,
+    "MAX_SLICE_BYTES": 256 * 1024,
+    "MAX_STATE_BYTES": 1024 * 1024,
+    "MAX_MESSAGE_BYTES": 64 * 1024,
+}
+MINIMUM_TTL = 60
+DEVELOPMENT_KEY_ID = "development"
+
+
+class Settings:
+    """Typed view of ``AGENT_SESSIONS`` over the defaults."""
+
+    def _get(self, name: str) -> Any:
+        return getattr(django_settings, "AGENT_SESSIONS", {}).get(name, DEFAULTS[name])
+
+    @property
+    def site(self) -> str:
+        """Origin of the site, as it stands in every artifact: ``https://shop.example``."""
+        return cast(str, self._get("SITE"))
+
+    @property
+    def merchant(self) -> str:
+        """The merchant of sessions that are opened without naming one."""
+        return cast(str, self._get("MERCHANT"))
+
+    @property
+    def master_keys(self) -> Mapping[str, str]:
+        return cast(Mapping[str, str], self._get("MASTER_KEYS"))
+
+    def ttl(self, kind: str) -> timedelta | None:
+        """Time to live of a kind of session, or None for a kind that is not configured."""
+        seconds = {**DEFAULTS["TTL"], **self._get("TTL")}.get(kind)
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple({**DEFAULTS["TTL"], **self._get("TTL")})
+
+    @property
+    def caches_state(self) -> bool:
+        """Whether the storage pattern is hybrid (M1): history plus a cache of the current state."""
+        return bool(self._get("STORAGE") == "hybrid")
+
+    @property
+    def state_cache(self) -> str:
+        """Alias of the Django cache that shares states between processes; empty for this process only."""
+        return cast(str, self._get("STATE_CACHE"))
+
+    @property
+    def state_cache_bytes(self) -> int:
+        return cast(int, self._get("STATE_CACHE_BYTES"))
+
+    @property
+    def snapshot_every(self) -> int:
+        return cast(int, self._get("SNAPSHOT_EVERY"))
+
+    @property
+    def max_slice_bytes(self) -> int:
+        return cast(int, self._get("MAX_SLICE_BYTES"))
+
+    @property
+    def max_state_bytes(self) -> int:
+        return cast(int, self._get("MAX_STATE_BYTES"))
+
+    @property
+    def max_message_bytes(self) -> int:
+        return cast(int, self._get("MAX_MESSAGE_BYTES"))
+
+    @property
+    def uses_settings_keys(self) -> bool:
+        """Whether the master keys come from MASTER_KEYS and not from a provider of the host."""
+        return bool(self._get("KEY_PROVIDER") == DEFAULTS["KEY_PROVIDER"])
+
+    @property
+    def key_provider(self) -> KeyProvider:
+        """The configured provider of master keys.
+
+        Raises KeyProblem where the installation has no safe key.
+        """
+        provider: KeyProvider = import_string(self._get("KEY_PROVIDER"))()
+        return provider
+
+
+settings = Settings()
+
+
+def settings_key_provider() -> KeyProvider:
+    """Make the default key provider: the master keys of ``AGENT_SESSIONS["MASTER_KEYS"]``, the first one active.
+
+    With DEBUG on and no key set, a development key is derived from SECRET_KEY, so that trying things out needs no
+    set-up; with DEBUG off the same situation is refused.
+    """
+    keys = tuple(settings.master_keys.items())
+    if not keys and django_settings.DEBUG:
+        return _development_provider(django_settings.SECRET_KEY)
+    if not keys:
+        raise KeyProblem(
+            "AGENT_SESSIONS['MASTER_KEYS'] is empty. Set it to {id: base64 of 32 random bytes}; make one with "
+            '`python -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())"`.'
+        )
+    return _local_provider(keys)
+
+
+# Keyed by the whole setting, so an overridden setting gets a provider of its own; what is saved is decoding keys and
+# deriving token keys on every call.
+@lru_cache(maxsize=8)
+def _local_provider(keys: tuple[tuple[str, str], ...]) -> LocalKeyProvider:
+    return LocalKeyProvider({key_id: decode_master_key(text) for key_id, text in keys})
+
+
+@lru_cache(maxsize=1)
+def _development_provider(secret_key: str) -> LocalKeyProvider:
+    key = hashlib.sha256(b"agent-sessions development key\0" + secret_key.encode()).digest()
+    return LocalKeyProvider({DEVELOPMENT_KEY_ID: key})

@@ -1,0 +1,1 @@
+"""Canonical bytes, sealing, commitments, tokens and signatures of sessions. Runs without Django."""

@@ -1,0 +1,246 @@
+"""Every error the package raises: what was wrong, with what, and what to do next.
+
+Each class has a stable ``code`` for programs, an HTTP ``status`` for the wire, and its facts as attributes and in
+``details``. Messages never hold a secret, a token or a value that an agent or a consumer sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+
+class AgentSessionsError(Exception):
+    """Base of all errors of this package; catch it to catch them all."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+# What the caller sent
+
+
+class InvalidValue(AgentSessionsError):
+    """A value, key or shape that a session cannot hold. ``path`` is a JSON pointer (RFC 6901) to it."""
+
+    code = "invalid_value"
+    status = 422
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path or '/'}: {problem}", path=path, problem=problem)
+        self.path = path
+        self.problem = problem
+
+
+class LimitExceeded(AgentSessionsError):
+    """A slice, a state or a message is larger than the setting allows. Sizes are bytes of JSON."""
+
+    code = "limit_exceeded"
+    status = 413
+
+    def __init__(self, what: str, *, size: int, limit: int, setting: str) -> None:
+        super().__init__(
+            f"{what} would hold {size} bytes; the limit is {limit} (AGENT_SESSIONS[{setting!r}]). "
+            "Keep only what the agent needs and refer to the rest by id.",
+            what=what,
+            size=size,
+            limit=limit,
+        )
+        self.what = what
+        self.size = size
+        self.limit = limit
+
+
+# The session it was about
+
+
+class InvalidToken(AgentSessionsError):
+    """Missing, forged, malformed, superseded, ended, expired or revoked: always this one answer (T3)."""
+
+    code = "invalid_token"
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("Session token is missing, invalid, or expired.")
+
+
+class SessionNotFound(AgentSessionsError):
+    code = "session_not_found"
+    status = 404
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(f"There is no session {session_id}.", session=str(session_id))
+
+
+class VersionNotFound(AgentSessionsError):
+    """The session has no such version, or had none at that time."""
+
+    code = "version_not_found"
+    status = 404
+
+
+class SessionEnded(AgentSessionsError):
+    """The session has ended and takes no more changes; its history stays readable."""
+
+    code = "session_ended"
+    status = 409
+
+    def __init__(self, session_id: object, end_reason: str) -> None:
+        super().__init__(
+            f"Session {session_id} has ended ({end_reason}). Open a new session to go on.",
+            session=str(session_id),
+            end_reason=end_reason,
+        )
+        self.end_reason = end_reason
+
+
+class SessionExpired(SessionEnded):
+    """The session's deadline has passed; the deadline is hard, nothing extends it."""
+
+    code = "session_expired"
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(session_id, "expired")
+
+
+class SessionRevoked(SessionEnded):
+    """The key that the session's token was made with was revoked."""
+
+    code = "session_revoked"
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(session_id, "revoked")
+
+
+class Change(Protocol):
+    """One difference between two states, in shop terms (see ``agent_sessions.domain.differences``)."""
+
+    @property
+    def text(self) -> str: ...
+
+
+class VersionConflict(AgentSessionsError):
+    """The change was based on a version that is not the current one; nothing was written (V3).
+
+    ``changes`` tells what has changed between ``expected`` and ``current``, as far as it can be read.
+    """
+
+    code = "version_conflict"
+    status = 409
+
+    def __init__(self, session_id: object, *, expected: int, current: int, changes: Sequence[Change] = ()) -> None:
+        since = "; ".join(change.text for change in changes[:5]) or "no difference in content"
+        super().__init__(
+            f"Session {session_id} is at version {current}, not {expected}. Since then: {since}. "
+            f"Read version {current}, decide again, and send the change with it as the expected version.",
+            session=str(session_id),
+            expected=expected,
+            current=current,
+            changes=[change.text for change in changes],
+        )
+        self.expected = expected
+        self.current = current
+        self.changes = tuple(changes)
+
+
+class SessionBusy(AgentSessionsError):
+    """So many writers were at the same session, or the database stayed locked so long, that no retry won."""
+
+    code = "session_busy"
+    status = 503
+
+    def __init__(self, what: object) -> None:
+        super().__init__(f"{what} is being written by many at once; nothing was written. Try again.", what=str(what))
+
+
+# What is stored
+
+
+class SessionDamaged(AgentSessionsError):
+    """The stored history cannot be trusted (unreadable, altered, or incomplete)."""
+
+    code = "session_damaged"
+    status = 500
+
+    def __init__(self, session_id: object, problem: str) -> None:
+        super().__init__(
+            f"Session {session_id} is damaged: {problem}. Run `manage.py verify_sessions --session {session_id}` "
+            "for the full report.",
+            session=str(session_id),
+            problem=problem,
+        )
+        self.problem = problem
+
+
+class SessionQuarantined(SessionDamaged):
+    """The session was found damaged and is closed to readers and writers until someone has looked at it."""
+
+    code = "session_quarantined"
+    status = 409
+
+
+class ContentErased(AgentSessionsError):
+    """The session's data key is gone, and with it what its state, messages and private parts said."""
+
+    code = "content_erased"
+    status = 410
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(
+            f"The content of session {session_id} was erased; its events and artifact remain.",
+            session=str(session_id),
+        )
+
+
+class SealBroken(AgentSessionsError):
+    """Sealed bytes do not open with this key at this place: altered, moved, or sealed with another key."""
+
+    code = "seal_broken"
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"What is sealed at {place} does not open: it was altered or moved.", place=place)
+
+
+class SchemaUnknown(AgentSessionsError):
+    """The state was written by a version of this package that this one does not know."""
+
+    code = "schema_unknown"
+
+    def __init__(self, session_id: object, *, found: int, known: int) -> None:
+        super().__init__(
+            f"Session {session_id} has state schema {found}; this installation knows up to {known}. "
+            "Upgrade agent_sessions on this machine.",
+            session=str(session_id),
+            found=found,
+            known=known,
+        )
+
+
+# Keys
+
+
+class KeyProblem(AgentSessionsError):
+    """A key is missing, unsafe, unknown or out of reach; nothing was written or read."""
+
+    code = "key_problem"
+    status = 503
+
+
+# Audit
+
+
+class ArtifactNotReady(AgentSessionsError):
+    """The session is still live; its artifact exists when it has ended (contract item 80)."""
+
+    code = "artifact_not_ready"
+    status = 425
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(
+            f"Session {session_id} is still active; its artifact is sealed when it ends.", session=str(session_id)
+        )

@@ -1,0 +1,111 @@
+"""What happened: append-only rows that lead with the session id, so that they partition and shard by it.
+
+Triggers of migration 0002 stand in for foreign keys: row n goes in only after row n-1 (or, for the first, after its
+session), and what is written is not written again.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+
+from agent_sessions.models.session import Session
+
+
+class SessionVersion(models.Model):
+    """One change of a session's state (V1): the sealed patch that made version ``number`` out of the one before."""
+
+    pk = models.CompositePrimaryKey("session_id", "number")
+    session = models.ForeignKey(Session, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    number = models.PositiveIntegerField()
+    uid = models.UUIDField()
+    kind = models.CharField(max_length=64)
+    actor = models.CharField(max_length=80)
+    created_at = models.DateTimeField()
+    schema = models.PositiveSmallIntegerField()
+    event_seq = models.PositiveIntegerField()
+    patch = models.BinaryField(null=True)
+    snapshot = models.BinaryField(null=True)
+
+    class Meta:
+        verbose_name = "agent session version"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(number__gte=1), name="ags_version_from_one"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["session", "number"], condition=models.Q(snapshot__isnull=False), name="ags_version_snapshot"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.number} of agent session {self.session_id}"
+
+
+class AuditEvent(models.Model):
+    """One event of a session's hash chain (A1).
+
+    ``canonical`` is the event: the exact bytes that are hashed. The other columns are copies for searching, and
+    ``private`` holds, sealed, the values behind the event's commitments that are stored nowhere else.
+    """
+
+    pk = models.CompositePrimaryKey("session_id", "seq")
+    session = models.ForeignKey(Session, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    seq = models.PositiveIntegerField()
+    canonical = models.BinaryField()
+    hash = models.BinaryField(max_length=32)
+    kind = models.CharField(max_length=64)
+    capability = models.CharField(max_length=64, blank=True)
+    policy_result = models.CharField(max_length=8)
+    response_status = models.PositiveSmallIntegerField()
+    version = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField()
+    private = models.BinaryField(null=True)
+
+    class Meta:
+        verbose_name = "agent session event"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(seq__gte=1), name="ags_event_from_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"event {self.seq} of agent session {self.session_id}"
+
+
+class Message(models.Model):
+    """One turn of a session's conversation, sealed. Turns are only ever added (S6)."""
+
+    pk = models.CompositePrimaryKey("session_id", "number")
+    session = models.ForeignKey(Session, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    number = models.PositiveIntegerField()
+    role = models.CharField(max_length=16)
+    body = models.BinaryField(null=True)
+    event_seq = models.PositiveIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "agent session message"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(number__gte=1), name="ags_message_from_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"message {self.number} of agent session {self.session_id}"
+
+
+class Artifact(models.Model):
+    """The signature over an ended session's first ``event_count`` events; the document is built from both."""
+
+    session = models.OneToOneField(Session, models.CASCADE, primary_key=True, related_name="+")
+    envelope = models.BinaryField()
+    root_hash = models.CharField(max_length=64)
+    signature = models.BinaryField()
+    runtime_signature = models.BinaryField()
+    signing_key = models.ForeignKey("SiteKey", models.PROTECT, related_name="+", db_index=False)
+    event_count = models.PositiveIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "agent session artifact"
+
+    def __str__(self) -> str:
+        return f"artifact of agent session {self.session_id}"

@@ -1,0 +1,99 @@
+"""The session row: who, for whom, until when, at which version. Small columns only; content lives in its history."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from agent_sessions.domain.ids import new_id
+from agent_sessions.domain.lifecycle import EndReason, Status
+
+
+class Session(models.Model):
+    """One session of one agent with one merchant.
+
+    ``version`` counts the rows of SessionVersion; ``version_uid`` is the id of the current one, so that a state cached
+    under it can never be stale, not even after a rollback. ``snapshot_version`` is the version that holds the latest
+    snapshot (0: none), ``patch_bytes`` what the sealed patches after it weigh. ``head_seq`` and ``head_hash`` are the
+    last event of its chain: who moves them from what was read has won the race for the next one.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    status = models.CharField(max_length=16, choices=[(s.value, s.value) for s in Status])
+    kind = models.CharField(max_length=32)
+    merchant = models.CharField(max_length=200)
+    consumer = models.CharField(max_length=64, blank=True)
+    agent_name = models.CharField(max_length=200, blank=True)
+    agent_version = models.CharField(max_length=200, blank=True)
+    agent_operator = models.CharField(max_length=200, blank=True)
+    agent_key = models.CharField(max_length=200, blank=True)
+    scope = models.JSONField(default=dict)
+    parent_request = models.CharField(max_length=64, blank=True)
+
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(
+        max_length=16, blank=True, default="", choices=[(r.value, r.value) for r in EndReason]
+    )
+    sealed_at = models.DateTimeField(null=True)
+    quarantined_at = models.DateTimeField(null=True)
+
+    version = models.PositiveIntegerField()
+    version_uid = models.UUIDField()
+    schema = models.PositiveSmallIntegerField()
+    snapshot_version = models.PositiveIntegerField(default=0)
+    patch_bytes = models.PositiveBigIntegerField(default=0)
+    head_seq = models.PositiveIntegerField()
+    head_hash = models.BinaryField(max_length=32)
+
+    token_digest = models.BinaryField(max_length=32, unique=True)
+    token_key = models.ForeignKey("SiteKey", models.PROTECT, related_name="+", db_index=False)
+
+    class Meta:
+        verbose_name = "agent session"
+        verbose_name_plural = "agent sessions"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(version__gte=1), name="ags_session_has_version"),
+            models.CheckConstraint(
+                condition=models.Q(snapshot_version__lte=models.F("version")), name="ags_session_snapshot_past"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ended_at__isnull=True, end_reason="")
+                | (models.Q(ended_at__isnull=False) & ~models.Q(end_reason="")),
+                name="ags_session_end_has_reason",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status=Status.ENDED.value) | models.Q(ended_at__isnull=False),
+                name="ags_session_ended_has_time",
+            ),
+        ]
+        indexes = [
+            # The two lists that jobs work through stay as small as their work: the live ones by deadline, and the
+            # ended ones whose artifact is still to be sealed.
+            models.Index(fields=["expires_at"], condition=models.Q(status=Status.ACTIVE.value), name="ags_session_due"),
+            models.Index(
+                fields=["ended_at"],
+                condition=models.Q(status=Status.ENDED.value, sealed_at__isnull=True),
+                name="ags_session_unsealed",
+            ),
+            models.Index(fields=["merchant", "consumer", "-created_at"], name="ags_session_consumer"),
+            models.Index(fields=["parent_request"], condition=~models.Q(parent_request=""), name="ags_session_parent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"agent session {self.pk}"
+
+
+class SessionKey(models.Model):
+    """A session's data key, wrapped by a master key. Deleting the row erases what the session said (A7)."""
+
+    session = models.OneToOneField(Session, models.CASCADE, primary_key=True, related_name="+")
+    master_key_id = models.CharField(max_length=64)
+    wrapped = models.BinaryField()
+
+    class Meta:
+        verbose_name = "agent session key"
+
+    def __str__(self) -> str:
+        return f"data key of agent session {self.session_id}"

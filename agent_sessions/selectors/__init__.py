@@ -1,0 +1,41 @@
+"""Every read. These names are the public surface; see docs/python.md."""
+
+from agent_sessions.selectors._heads import SessionHead, authenticate, get_session, read_head
+from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
+from agent_sessions.selectors.history import (
+    StateView,
+    Turn,
+    VersionInfo,
+    compare,
+    current_state,
+    messages,
+    state_at_time,
+    state_at_version,
+    versions,
+)
+from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
+from agent_sessions.selectors.verification import SessionReport, verify_session
+
+__all__ = [
+    "DISCLOSURES",
+    "DueSessions",
+    "SessionHead",
+    "SessionReport",
+    "StateView",
+    "Turn",
+    "VersionInfo",
+    "authenticate",
+    "compare",
+    "current_state",
+    "due_sessions",
+    "events",
+    "get_session",
+    "messages",
+    "private_values",
+    "read_head",
+    "session_ids",
+    "state_at_time",
+    "state_at_version",
+    "verify_session",
+    "versions",
+]

@@ -1,0 +1,168 @@
+"""States that were computed before, kept under the id of their version.
+
+What a version holds never changes and its id is never used again, not even after a rollback, so a kept state is never
+stale and nothing is ever invalidated. Each process keeps some, up to a number of bytes. A Django cache (setting
+STATE_CACHE) shares them between processes, sealed like everything else that is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import msgspec
+from django.core.cache import caches
+
+from agent_sessions.conf import settings
+from agent_sessions.crypto.sealing import place, seal, unseal
+from agent_sessions.domain.sizes import slice_sizes, state_size
+from agent_sessions.exceptions import SealBroken
+from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.types import State
+
+logger = logging.getLogger("agent_sessions")
+
+_ENTRY_BYTES = 2048
+"""What an entry takes beside its state, about; it bounds the number of empty sessions that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownState:
+    """A state, never to be changed in place.
+
+    ``sizes`` are upper bounds of its slices' sizes, ``size`` is one of its own, ``exact`` the size that it or a state
+    before it was last measured at; all in bytes.
+    """
+
+    state: State
+    sizes: dict[str, int]
+    size: int
+    exact: int
+
+    def followed_by(self, state: State, sizes: dict[str, int]) -> KnownState:
+        """Return the state that a change made of this one, whose slices are no larger than ``sizes``.
+
+        Bounds only grow. Once they have grown by as much as there was, the state is measured again: that costs no more
+        than the changes did that made them grow.
+        """
+        size = state_size(sizes)
+        return measured(state) if size > 2 * self.exact + 1024 else KnownState(state, sizes, size, self.exact)
+
+
+def measured(state: State) -> KnownState:
+    """Return the state with its exact sizes."""
+    sizes = slice_sizes(state)
+    size = state_size(sizes)
+    return KnownState(state, sizes, size, size)
+
+
+class LocalStates:
+    """The current state of sessions that this process dealt with, and where they stood then.
+
+    The least recently used go first when all weigh more than the setting allows.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[uuid.UUID, tuple[SessionHead, KnownState]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, session_id: uuid.UUID) -> tuple[SessionHead, KnownState] | None:
+        with self._lock:
+            kept = self._kept.get(session_id)
+            if kept is not None:
+                self._kept.move_to_end(session_id)
+            return kept
+
+    def put(self, head: SessionHead, known: KnownState, *, limit: int) -> None:
+        with self._lock:
+            self._forget(head.session_id)
+            self._kept[head.session_id] = head, known
+            self._bytes += known.size + _ENTRY_BYTES
+            while self._bytes > limit and self._kept:
+                self._forget(next(iter(self._kept)))
+
+    def forget(self, session_id: uuid.UUID) -> None:
+        with self._lock:
+            self._forget(session_id)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+    def _forget(self, session_id: uuid.UUID) -> None:
+        kept = self._kept.pop(session_id, None)
+        if kept is not None:
+            self._bytes -= kept[1].size + _ENTRY_BYTES
+
+
+local = LocalStates()
+
+
+def head_at(session_id: uuid.UUID, version: int | None) -> SessionHead | None:
+    """Return where the session stood when this process last dealt with it, if that was at ``version``.
+
+    It may have moved since. A write from it is refused by the database then, and the writer reads again.
+    """
+    if version is None or not settings.caches_state:
+        return None
+    kept = local.get(session_id)
+    return kept[0] if kept is not None and kept[0].version == version else None
+
+
+def get(head: SessionHead, key: bytes) -> KnownState | None:
+    """Return the state of the head's version, if it is kept. What does not open counts as not kept."""
+    if not settings.caches_state:
+        return None
+    kept = local.get(head.session_id)
+    if kept is not None and kept[0].version_uid == head.version_uid:
+        return kept[1]
+    try:
+        return get_shared(head, key)
+    except SealBroken:
+        logger.exception("A cached state of session %s was altered; reading history instead.", head.session_id)
+        forget(head)
+        return None
+
+
+def put(head: SessionHead, known: KnownState, key: bytes) -> None:
+    """Keep the state of the head's version as the session's current one."""
+    if not settings.caches_state:
+        return
+    local.put(head, known, limit=settings.state_cache_bytes)
+    if settings.state_cache:
+        sealed = seal(key, _place(head), msgspec.msgpack.encode(known.state))
+        _shared("set", head, sealed)
+
+
+def get_shared(head: SessionHead, key: bytes) -> KnownState | None:
+    """Return what the shared cache keeps for the head's version. Raises SealBroken if it was altered."""
+    sealed = _shared("get", head)
+    if not isinstance(sealed, bytes):
+        return None
+    state: State = msgspec.msgpack.decode(unseal(key, _place(head), sealed), type=dict)
+    return measured(state)
+
+
+def forget(head: SessionHead) -> None:
+    """Drop a session's state here and in the shared cache."""
+    local.forget(head.session_id)
+    _shared("delete", head)
+
+
+def _shared(operation: str, head: SessionHead, *value: bytes) -> object:
+    if not settings.state_cache:
+        return None
+    try:
+        return getattr(caches[settings.state_cache], operation)(f"agent_sessions:{head.version_uid.hex}", *value)
+    except Exception:  # noqa: BLE001 - each backend has errors of its own, and history has the state anyway
+        logger.warning("The state cache %r does not answer; reading history instead.", settings.state_cache)
+        return None
+
+
+def _place(head: SessionHead) -> bytes:
+    return place(head.session_id, f"cached-state {head.version_uid.hex}", head.version)

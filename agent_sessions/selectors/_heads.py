@@ -1,0 +1,180 @@
+"""Where a session stands: its row, the end of its chain and its data key, in one query."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import router
+from django.db.models import F
+from django.utils import timezone
+
+from agent_sessions.conf import settings
+from agent_sessions.crypto.tokens import read_token, same_digest, token_digest
+from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
+from agent_sessions.exceptions import (
+    ContentErased,
+    InvalidToken,
+    SessionEnded,
+    SessionExpired,
+    SessionNotFound,
+    SessionQuarantined,
+)
+from agent_sessions.models import Session
+from agent_sessions.selectors import _rows
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHead:
+    """A session as it stood when it was read; give it to a service and that need not read again.
+
+    ``version`` and ``head_seq`` tell whether it is still current: every write compares them in the database.
+    """
+
+    session_id: uuid.UUID
+    status: Status
+    kind: str
+    merchant: str
+    consumer: str
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    end_reason: str
+    version: int
+    version_uid: uuid.UUID
+    schema: int
+    snapshot_version: int
+    patch_bytes: int
+    head_seq: int
+    head_hash: str
+    token_digest: bytes
+    master_key_id: str | None
+    wrapped_key: bytes | None
+
+    def is_live(self, now: datetime | None = None) -> bool:
+        """Tell whether the session takes changes at ``now`` (default: the current time)."""
+        return self.status is Status.ACTIVE and not is_expired(now or timezone.now(), self.expires_at)
+
+    def data_key(self) -> bytes:
+        """Unwrap the session's data key.
+
+        Raises ContentErased if it was destroyed, KeyProblem if its master key is missing or out of reach.
+        """
+        if self.wrapped_key is None or self.master_key_id is None:
+            raise ContentErased(self.session_id)
+        return settings.key_provider.unwrap(
+            self.master_key_id, self.wrapped_key, context=data_key_context(self.session_id)
+        )
+
+
+def data_key_context(session_id: uuid.UUID) -> bytes:
+    """Bind a wrapped data key to its session."""
+    return b"agent-sessions/v1\0data-key\0" + session_id.bytes
+
+
+_COLUMNS = """s.status, s.kind, s.merchant, s.consumer, s.created_at, s.updated_at, s.expires_at, s.ended_at,
+    s.end_reason, s.version, s.version_uid, s.schema, s.snapshot_version, s.patch_bytes, s.head_seq, s.head_hash,
+    s.token_digest, k.master_key_id, k.wrapped"""
+_TABLES = "agent_sessions_session s LEFT JOIN agent_sessions_sessionkey k ON k.session_id = s.id"
+_HEAD = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE s.id = %s"  # noqa: S608 - constants of this module
+_HEAD_AND_REVOCATION = (
+    f"SELECT {_COLUMNS}, t.revoked_at FROM {_TABLES} "  # noqa: S608
+    "JOIN agent_sessions_sitekey t ON t.id = s.token_key_id WHERE s.id = %s"
+)
+
+
+def read_head(session_id: uuid.UUID) -> SessionHead:
+    """Read where a session stands, one query. Raises SessionNotFound."""
+    connection = _rows.write_connection()
+    rows = _rows.select(connection, _HEAD, [_rows.uuid_param(connection, session_id)])
+    if not rows:
+        raise SessionNotFound(session_id)
+    return _head(session_id, rows[0])
+
+
+def lock_head(session_id: uuid.UUID) -> SessionHead:
+    """Read where a session stands; until the transaction that is open ends, nobody else moves it.
+
+    Raises SessionNotFound.
+    """
+    # An update that changes nothing, because it locks on every database, and on SQLite only a write does.
+    Session.objects.using(router.db_for_write(Session)).filter(pk=session_id).update(head_seq=F("head_seq"))
+    return read_head(session_id)
+
+
+def _head(session_id: uuid.UUID, row: tuple[Any, ...]) -> SessionHead:
+    (
+        status, kind, merchant, consumer, created_at, updated_at, expires_at, ended_at, end_reason, version,
+        version_uid, schema, snapshot_version, patch_bytes, head_seq, head_hash, digest, master_key_id, wrapped,
+    ) = row[:19]  # fmt: skip
+    return SessionHead(
+        session_id,
+        Status(status),
+        kind,
+        merchant,
+        consumer,
+        _rows.as_time(created_at),
+        _rows.as_time(updated_at),
+        _rows.as_time(expires_at),
+        None if ended_at is None else _rows.as_time(ended_at),
+        end_reason,
+        version,
+        _rows.as_uuid(version_uid),
+        schema,
+        snapshot_version,
+        patch_bytes,
+        head_seq,
+        bytes(head_hash).hex(),
+        bytes(digest),
+        master_key_id,
+        None if wrapped is None else bytes(wrapped),
+    )
+
+
+def authenticate(token: str) -> SessionHead:
+    """Return the live session that ``token`` speaks for (T1 to T3).
+
+    A forged or malformed token is refused before any query. Raises InvalidToken, the same for a token that is
+    malformed, forged, unknown, superseded, revoked, or of a session that has ended or expired.
+    """
+    claims = read_token(settings.key_provider, token)
+    connection = _rows.write_connection()
+    rows = _rows.select(connection, _HEAD_AND_REVOCATION, [_rows.uuid_param(connection, claims.session_id)])
+    if not rows:
+        raise InvalidToken
+    head = _head(claims.session_id, rows[0])
+    known = same_digest(head.token_digest, token_digest(token))
+    if not known or not head.is_live() or rows[0][-1] is not None:
+        raise InvalidToken
+    return head
+
+
+def require_open(head: SessionHead) -> None:
+    """Raise SessionQuarantined if the session is closed even to readers."""
+    if head.status is Status.QUARANTINED:
+        raise SessionQuarantined(head.session_id, "it was found damaged and is closed until someone has looked")
+
+
+def require_live(head: SessionHead, now: datetime) -> None:
+    """Raise what keeps the session from being changed at ``now``, if anything does.
+
+    Raises SessionEnded, SessionExpired or SessionQuarantined.
+    """
+    require_open(head)
+    if head.status is Status.ENDED:
+        if head.end_reason == EndReason.EXPIRED:
+            raise SessionExpired(head.session_id)
+        raise SessionEnded(head.session_id, head.end_reason)
+    if is_expired(now, head.expires_at):
+        raise SessionExpired(head.session_id)
+
+
+def get_session(session_id: uuid.UUID) -> Session:
+    """Return the session's row. Raises SessionNotFound."""
+    try:
+        return Session.objects.using(router.db_for_write(Session)).get(pk=session_id)
+    except Session.DoesNotExist:
+        raise SessionNotFound(session_id) from None

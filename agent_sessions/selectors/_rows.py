@@ -1,0 +1,75 @@
+"""Raw SQL for the few queries that every call makes, through Django's own connection.
+
+The ORM takes longer to build these queries than the database to answer them. The same text runs on PostgreSQL and
+SQLite; only how a UUID and a time are stored differs, and that is settled here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, OperationalError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from agent_sessions.exceptions import SessionBusy
+from agent_sessions.models import Session
+
+T = TypeVar("T")
+_ATTEMPTS = 8
+
+
+def write_connection() -> BaseDatabaseWrapper:
+    """Return the connection that sessions are written to; history is never decided on from a replica."""
+    return connections[router.db_for_write(Session)]
+
+
+def select(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def uuid_param(connection: BaseDatabaseWrapper, value: uuid.UUID) -> object:
+    return value if connection.features.has_native_uuid_field else value.hex
+
+
+def as_uuid(value: Any) -> uuid.UUID:
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+def time_param(connection: BaseDatabaseWrapper, value: datetime) -> object:
+    return connection.ops.adapt_datetimefield_value(value)
+
+
+def as_time(value: Any) -> datetime:
+    """Read a time of the database; SQLite keeps it in UTC without saying so, as text or parsed by its driver."""
+    moment: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def with_retries(what: str, attempt: Callable[[], T]) -> T:
+    """Run ``attempt`` again while the database asks for that, unless the host's transaction is open around it.
+
+    A lock, a deadlock or a serialization failure undoes the whole transaction; only its owner can repeat it. Raises
+    SessionBusy if the database stays locked.
+    """
+    connection = write_connection()
+    for number in range(_ATTEMPTS):
+        try:
+            return attempt()
+        except OperationalError as error:
+            if connection.in_atomic_block or not _is_transient(error):
+                raise
+            time.sleep(random.uniform(0, 0.02 * 2**number))  # noqa: S311 - spreads writers, hides nothing
+    raise SessionBusy(what)
+
+
+def _is_transient(error: DatabaseError) -> bool:
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    return sqlstate in ("40001", "40P01") or "locked" in str(error)

@@ -1,0 +1,138 @@
+"""Reads of a session's state, now and then, and of what changed between."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_sessions.domain.differences import Difference, describe
+from agent_sessions.domain.migrations import migrate
+from agent_sessions.domain.patch import copy_state
+from agent_sessions.exceptions import InvalidValue, VersionNotFound
+from agent_sessions.models import Message, SessionVersion
+from agent_sessions.selectors import _rows, _states
+from agent_sessions.selectors._heads import SessionHead, read_head, require_open
+from agent_sessions.types import JSONValue, State
+
+
+@dataclass(frozen=True, slots=True)
+class StateView:
+    """The state at one version. It is the reader's own copy.
+
+    ``schema`` is the schema it was stored with; ``state`` is always in the current one.
+    """
+
+    session_id: uuid.UUID
+    version: int
+    schema: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One line of the history: which change made the version, who made it and when (UTC)."""
+
+    number: int
+    version_id: uuid.UUID
+    kind: str
+    actor: str
+    created_at: datetime
+    event_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of the conversation."""
+
+    number: int
+    role: str
+    content: JSONValue
+    created_at: datetime
+
+
+def current_state(session: SessionHead | uuid.UUID) -> StateView:
+    """Return the state that the session has now.
+
+    Raises SessionNotFound, SessionQuarantined, SessionDamaged, ContentErased, SchemaUnknown, KeyProblem.
+    """
+    head = _readable(session)
+    known = _states.current(head, head.data_key())
+    return _view(head, head.version, known.state, head.schema)
+
+
+def state_at_version(session: SessionHead | uuid.UUID, version: int) -> StateView:
+    """Return the state as it was at a version (V2). Raises VersionNotFound and what ``current_state`` raises."""
+    head = _readable(session)
+    _require_version(head, version)
+    if version == head.version:
+        return current_state(head)
+    state, schema = _states.replay(head.session_id, version, head.data_key())
+    return _view(head, version, state, schema)
+
+
+def state_at_time(session: SessionHead | uuid.UUID, moment: datetime) -> StateView:
+    """Return the state as it was at a time (aware), "5 minutes ago" (V2). Raises what ``state_at_version`` raises."""
+    head = _readable(session)
+    if moment.utcoffset() is None:
+        raise InvalidValue("/moment", "Send a time with its offset from UTC.")
+    alias = _rows.write_connection().alias
+    rows = SessionVersion.objects.using(alias).filter(session_id=head.session_id, created_at__lte=moment)
+    number = rows.order_by("-number").values_list("number", flat=True).first()
+    if number is None:
+        raise VersionNotFound(
+            f"Session {head.session_id} had no version at {moment.isoformat()}; it began at "
+            f"{head.created_at.isoformat()}."
+        )
+    return state_at_version(head, number)
+
+
+def compare(session: SessionHead | uuid.UUID, before: int, after: int | None = None) -> tuple[Difference, ...]:
+    """Return what changed between two versions, in shop terms; ``after`` defaults to the current version (V2).
+
+    Raises what ``state_at_version`` raises.
+    """
+    head = _readable(session)
+    later = head.version if after is None else after
+    return describe(state_at_version(head, before).state, state_at_version(head, later).state)
+
+
+def versions(session_id: uuid.UUID, *, after: int = 0, limit: int = 100) -> list[VersionInfo]:
+    """Return up to ``limit`` versions with a number above ``after``, in order."""
+    alias = _rows.write_connection().alias
+    rows = SessionVersion.objects.using(alias).filter(session_id=session_id, number__gt=after).order_by("number")
+    columns = ("number", "uid", "kind", "actor", "created_at", "event_seq")
+    return [VersionInfo(*row) for row in rows.values_list(*columns)[:limit]]
+
+
+def messages(session: SessionHead | uuid.UUID, *, after: int = 0, limit: int = 50) -> list[Turn]:
+    """Return up to ``limit`` turns of the conversation with a number above ``after``, in order.
+
+    Raises what ``current_state`` raises.
+    """
+    head = _readable(session)
+    key = head.data_key()
+    alias = _rows.write_connection().alias
+    rows = Message.objects.using(alias).filter(session_id=head.session_id, number__gt=after).order_by("number")
+    turns = []
+    for number, role, sealed, created_at in rows.values_list("number", "role", "body", "created_at")[:limit]:
+        body = _states.open_document(key, head.session_id, _states.MESSAGE, number, sealed)
+        turns.append(Turn(number, role, body["content"], created_at))
+    return turns
+
+
+def _readable(session: SessionHead | uuid.UUID) -> SessionHead:
+    head = session if isinstance(session, SessionHead) else read_head(session)
+    require_open(head)
+    return head
+
+
+def _require_version(head: SessionHead, version: int) -> None:
+    if not isinstance(version, int) or not 1 <= version <= head.version:
+        raise VersionNotFound(
+            f"Session {head.session_id} has the versions 1 to {head.version}, not {version!r}.", current=head.version
+        )
+
+
+def _view(head: SessionHead, version: int, state: State, schema: int) -> StateView:
+    return StateView(head.session_id, version, schema, copy_state(migrate(state, schema, head.session_id)))

@@ -1,0 +1,195 @@
+"""Is what is stored of a session what was written? Everything is compared with everything (R4, A3)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from django.db import transaction
+
+from agent_sessions.audit.artifact import ENVELOPE_DOMAIN
+from agent_sessions.audit.chain import check_chain
+from agent_sessions.audit.events import CREATED, ENDED, format_time, root_hash
+from agent_sessions.audit.shapes import Problem
+from agent_sessions.crypto.canonical import JSON, parse_strict
+from agent_sessions.crypto.keys import WrappedKeyBroken
+from agent_sessions.crypto.signing import verify
+from agent_sessions.exceptions import ContentErased, InvalidValue
+from agent_sessions.models import Artifact, AuditEvent, Session
+from agent_sessions.selectors import _rows
+from agent_sessions.selectors._content_checks import Seen, message_problems, private_problems, version_problems
+from agent_sessions.selectors._heads import get_session, lock_head, read_head
+
+DERIVED = frozenset({"snapshot", "cached_state", "snapshot_pointer"})
+"""Codes of problems in what is derived from history, which can be made again from it."""
+
+
+@dataclass(slots=True)
+class SessionReport:
+    """What ``verify_session`` found; empty ``problems`` means that all of it agrees.
+
+    ``content_checked`` is False where the content could not be read, so that only the chain was checked.
+    """
+
+    session_id: uuid.UUID
+    versions: int = 0
+    events: int = 0
+    content_checked: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def repairable(self) -> bool:
+        """Whether history itself is sound and only what is derived from it is not."""
+        return bool(self.problems) and all(problem.code in DERIVED for problem in self.problems)
+
+
+def verify_session(session_id: uuid.UUID) -> SessionReport:
+    """Check one session's whole history, one row in memory at a time but for the state and the commitments.
+
+    The chain is re-hashed; columns are compared with the events, versions with the events that made them, patches and
+    messages with the commitments in the events, every snapshot and every cached state with the state that replay
+    gives, and the session's row with all of it.
+
+    Raises SessionNotFound; KeyProblem if the master key is missing or out of reach, which says nothing of the session.
+    """
+    report = _verify(session_id)
+    if report.ok:
+        return report
+    # A writer that came between two of these queries looks like damage. With the session held still it does not.
+    return _rows.with_retries(f"Session {session_id}", lambda: _verify_held(session_id))
+
+
+def _verify_held(session_id: uuid.UUID) -> SessionReport:
+    with transaction.atomic(using=_rows.write_connection().alias):
+        lock_head(session_id)
+        return _verify(session_id)
+
+
+def _verify(session_id: uuid.UUID) -> SessionReport:
+    session = get_session(session_id)
+    head = read_head(session_id)
+    report = SessionReport(session_id)
+    seen = Seen()
+    report.problems += check_chain(_events(session_id, report, seen), run_id=str(session_id))
+    key: bytes | None = None
+    try:
+        key = head.data_key()
+        report.content_checked = True
+    except ContentErased:
+        report.problems.append(Problem("key_missing", "data key", "is gone, and with it what the session said"))
+    except WrappedKeyBroken:
+        report.problems.append(Problem("key_unusable", "data key", "does not unwrap: it was altered or moved"))
+    report.problems += version_problems(head, key, seen)
+    report.versions = seen.version_count
+    if key is not None:
+        report.problems += private_problems(head, key, seen)
+        report.problems += message_problems(head, key, seen)
+        if seen.opening.get("consumer", "") != session.consumer:
+            report.problems.append(Problem("wrong_column", "session, consumer", f"is not what {CREATED} commits to"))
+    report.problems += _row_problems(session, seen)
+    report.problems += _artifact_problems(session)
+    return report
+
+
+def _events(session_id: uuid.UUID, report: SessionReport, seen: Seen) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the chain for ``check_chain``, noting on the way what the other tables must agree with."""
+    alias = _rows.write_connection().alias
+    rows = AuditEvent.objects.using(alias).filter(session_id=session_id).order_by("seq")
+    for row in rows.iterator(chunk_size=500):
+        canonical = bytes(row.canonical)
+        report.events += 1
+        seen.last = (row.seq, bytes(row.hash))
+        try:
+            event = parse_strict(canonical)
+        except InvalidValue:
+            event = None  # check_chain says so
+        if type(event) is dict:
+            report.problems += _column_problems(row, event)
+            _note(row.seq, event, seen)
+            seen.last_time = event.get("timestamp")
+        yield row.seq, canonical, bytes(row.hash)
+
+
+def _note(seq: int, event: dict[str, JSON], seen: Seen) -> None:
+    private, version, header, params = (event.get(name) for name in ("private", "version", "header", "params"))
+    if isinstance(private, dict):
+        seen.commitments[seq] = {path: str(made) for path, made in private.items()}
+        if "message" in private:
+            seen.messages[seq] = event.get("timestamp")
+    if isinstance(version, int):
+        seen.versions[version] = {name: event.get(name) for name in ("seq", "event_id", "kind", "actor", "timestamp")}
+    if isinstance(header, dict) and isinstance(params, dict):
+        seen.header, seen.params = header, params
+    if event.get("kind") == ENDED and isinstance(params, dict):
+        seen.end = params
+
+
+def _column_problems(row: AuditEvent, event: dict[str, JSON]) -> Iterator[Problem]:
+    columns: dict[str, object] = {
+        "kind": row.kind,
+        "capability": row.capability,
+        "policy_result": row.policy_result,
+        "response_status": row.response_status,
+        "version": row.version,
+        "timestamp": format_time(row.created_at),
+    }
+    for name, value in columns.items():
+        if event.get(name) != value:
+            yield Problem("wrong_column", f"event {row.seq}, {name}", "is not what the event says")
+
+
+def _row_problems(session: Session, seen: Seen) -> Iterator[Problem]:
+    """Check the session's row against the first event, the end event and the end of the chain."""
+    header: dict[str, object] = {
+        "agent": {
+            "name": session.agent_name,
+            "version": session.agent_version,
+            "operator": session.agent_operator,
+        },
+        "created_at": format_time(session.created_at),
+        "expires_at": format_time(session.expires_at),
+        "merchant": session.merchant,
+        "scope": session.scope,
+        "session_kind": session.kind,
+        "token_hash": bytes(session.token_digest).hex(),
+        "agent_key": session.agent_key,
+        "parent_request": session.parent_request,
+    }
+    opened_with = {"agent_key": "", "parent_request": "", **seen.header, **seen.params}
+    for name, value in header.items():
+        if opened_with.get(name) != value:
+            yield Problem("wrong_column", f"session, {name}", f"is not what the event {CREATED} says")
+    if seen.last != (session.head_seq, bytes(session.head_hash)):
+        yield Problem("wrong_head", "session, head_seq and head_hash", f"do not match the last event ({seen.last[0]})")
+    if seen.last_time is not None and seen.last_time != format_time(session.updated_at):
+        yield Problem("wrong_head", "session, updated_at", "is not the time of the last event")
+    ended = None if seen.end is None else (seen.end.get("end_reason"), seen.end.get("ended_at"))
+    stored = None if session.ended_at is None else (session.end_reason, format_time(session.ended_at))
+    if ended != stored:
+        yield Problem("wrong_status", "session, ended_at and end_reason", f"are not what its event {ENDED} says")
+    elif session.quarantined_at is None and (session.status == "ended") is not (stored is not None):
+        yield Problem("wrong_status", "session, status", f"is {session.status}, which its history does not say")
+
+
+def _artifact_problems(session: Session) -> Iterator[Problem]:
+    """Check the stored signatures against the events and the site's public key."""
+    alias = _rows.write_connection().alias
+    artifact = Artifact.objects.using(alias).select_related("signing_key").filter(pk=session.pk).first()
+    if artifact is None:
+        if session.sealed_at is not None:
+            yield Problem("artifact_missing", "artifact", "is missing, although the session says it was sealed")
+        return
+    rows = AuditEvent.objects.using(alias).filter(session_id=session.pk, seq__lte=artifact.event_count)
+    hashes = rows.order_by("seq").values_list("hash", flat=True)
+    if root_hash(bytes(digest).hex() for digest in hashes.iterator()) != artifact.root_hash:
+        yield Problem("wrong_root", "artifact, root_hash", "is not that of the events it covers")
+    public = bytes(artifact.signing_key.public)
+    if not verify(public, artifact.root_hash.encode(), bytes(artifact.signature)):
+        yield Problem("bad_signature", "artifact, signature", "does not fit the root hash and the signing key")
+    if not verify(public, ENVELOPE_DOMAIN + bytes(artifact.envelope), bytes(artifact.runtime_signature)):
+        yield Problem("bad_signature", "artifact, runtime_signature", "does not fit the envelope and the signing key")

@@ -1,0 +1,41 @@
+"""Every change. These names are the public surface; see docs/python.md."""
+
+from agent_sessions.services._commit import Committed
+from agent_sessions.services.artifacts import get_artifact, seal_artifact
+from agent_sessions.services.conversation import Added, add_message
+from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
+from agent_sessions.services.integrity import quarantine_damaged, release_session, repair_session
+from agent_sessions.services.keys import SigningKey, consumer_pseudonym, rotate_signing_key, signing_keys
+from agent_sessions.services.sessions import (
+    OpenedSession,
+    change_session,
+    end_session,
+    expire_session,
+    open_session,
+    record_event,
+)
+
+__all__ = [
+    "Added",
+    "Committed",
+    "Expired",
+    "OpenedSession",
+    "SigningKey",
+    "add_message",
+    "change_session",
+    "consumer_pseudonym",
+    "end_revoked_sessions",
+    "end_session",
+    "expire_session",
+    "expire_sessions",
+    "get_artifact",
+    "open_session",
+    "quarantine_damaged",
+    "record_event",
+    "release_session",
+    "repair_session",
+    "revoke_all_sessions",
+    "rotate_signing_key",
+    "seal_artifact",
+    "signing_keys",
+]

@@ -1,0 +1,214 @@
+"""The one way to write: whatever changes a session, or is recorded of it, goes through ``commit``.
+
+It reads where the session stands, applies the patch, seals it, makes the event, and hands both to ``_write``, which
+stores all of it or nothing. If another write came first it looks again: a change that was based on the old version is
+refused with what has changed since, and everything else goes behind the other write.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from agent_sessions.audit.events import CREATED, ENDED, format_time
+from agent_sessions.crypto.keys import WrappedKeyBroken
+from agent_sessions.domain import state as shapes
+from agent_sessions.domain.differences import Difference, describe
+from agent_sessions.domain.identity import SYSTEM
+from agent_sessions.domain.ids import new_id
+from agent_sessions.domain.migrations import migrate
+from agent_sessions.domain.patch import diff
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    ContentErased,
+    KeyProblem,
+    SessionBusy,
+    SessionDamaged,
+    SessionQuarantined,
+    SessionRevoked,
+    VersionConflict,
+)
+from agent_sessions.models import Session
+from agent_sessions.selectors import _cache, _rows
+from agent_sessions.selectors._heads import SessionHead, lock_head, read_head, require_live
+from agent_sessions.selectors._states import current, replay
+from agent_sessions.services import _write
+from agent_sessions.services._entries import Draft, event_row, moved, version_row
+from agent_sessions.services._quarantine import quarantine
+from agent_sessions.signals import session_changed
+from agent_sessions.types import JSONValue
+
+MIGRATED = "state.migrated"
+RESERVED = frozenset({CREATED, ENDED, MIGRATED, "conversation.message_added"})
+"""Kinds that readers and verifiers rely on, so no caller may use them."""
+_RACES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a write made: the event's number in the chain and its id, and the version that it led to or found.
+
+    ``created_at`` is UTC.
+    """
+
+    session_id: uuid.UUID
+    version: int
+    seq: int
+    event_id: uuid.UUID
+    kind: str
+    created_at: datetime
+
+
+Ending = Callable[[SessionHead, datetime], _write.EndRow]
+Adding = Callable[[SessionHead, bytes], _write.MessageRow]
+
+
+def commit(
+    session: SessionHead | uuid.UUID, draft: Draft, *, end: Ending | None = None, message: Adding | None = None
+) -> Committed:
+    """Write ``draft`` as the session's next event and, if it has a patch, as its next version.
+
+    ``end`` and ``message`` are asked, for the session as it stands, how it ends and which message is added.
+
+    Raises VersionConflict, SessionEnded and its kinds, SessionQuarantined, ContentErased, SchemaUnknown, InvalidValue,
+    LimitExceeded, KeyProblem, SessionBusy; then nothing was written.
+    """
+    session_id = session.session_id if isinstance(session, SessionHead) else session
+    known = session if isinstance(session, SessionHead) else _cache.head_at(session, draft.expected_version)
+    try:
+        if known is None:
+            return _commit(read_head(session_id), draft, end, message)
+        return _commit_from_memory(known, draft, end, message)
+    except SessionQuarantined:
+        raise
+    except SessionDamaged as damage:
+        quarantine(session_id, damage.problem)
+        raise
+    except (ContentErased, WrappedKeyBroken):
+        # Only ended sessions are erased; a live one without a key that opens has lost it.
+        quarantine(session_id, "its data key is missing or was altered")
+        raise
+
+
+def _commit_from_memory(head: SessionHead, draft: Draft, end: Ending | None, message: Adding | None) -> Committed:
+    try:
+        return _commit(head, draft, end, message)
+    except AgentSessionsError:
+        # What is remembered may be old, or never have been committed: nobody is refused for that.
+        fresh = read_head(head.session_id)
+        if fresh.head_hash == head.head_hash:
+            raise
+        return _commit(fresh, draft, end, message)
+
+
+def _commit(head: SessionHead, draft: Draft, end: Ending | None, message: Adding | None) -> Committed:
+    for _ in range(_RACES):
+        made = _attempt(head, draft, end, message)
+        if made is not None:
+            return made
+        before, head = head, read_head(head.session_id)
+        if head.head_seq == before.head_seq and head.is_live() and _is_revoked(head):
+            raise SessionRevoked(head.session_id)
+    # Many are at it: queue for the row instead of racing for it.
+    what = f"Session {head.session_id}"
+    made = _rows.with_retries(what, lambda: _attempt_alone(head.session_id, draft, end, message))
+    if made is None:
+        raise SessionBusy(what)
+    return made
+
+
+def _attempt_alone(session_id: uuid.UUID, draft: Draft, end: Ending | None, message: Adding | None) -> Committed | None:
+    with transaction.atomic(using=_rows.write_connection().alias):
+        return _attempt(lock_head(session_id), draft, end, message)
+
+
+def _attempt(head: SessionHead, draft: Draft, end: Ending | None, message: Adding | None) -> Committed | None:
+    # Times in a history never run backwards, whatever the clocks of its writers do.
+    now = max(timezone.now(), head.updated_at)
+    ending = None
+    if end is not None:
+        ending = end(head, now)
+    else:
+        require_live(head, now)
+    if draft.expected_version not in (None, head.version):
+        raise _conflict(head, draft.expected_version)
+    key = head.data_key()
+    if draft.patch and head.schema != shapes.SCHEMA_VERSION and draft.kind != MIGRATED:
+        return _migrate_and_attempt(head, key, draft)
+    added = message(head, key) if message is not None else None
+    event_id = new_id()
+    version, known = None, None
+    if draft.patch is not None:
+        schema = shapes.SCHEMA_VERSION if draft.patch or draft.kind == MIGRATED else head.schema
+        version, known = version_row(head, key, draft.patch, event_id, schema)
+    public: dict[str, JSONValue] = {}
+    if ending is not None:
+        public = {"ended_at": format_time(ending.ended_at), "end_reason": ending.end_reason}
+    number = None if version is None else version.number
+    event = event_row(head, key, draft, now=now, event_id=event_id, number=number, public=public)
+    if not _write.write(event, version, end=ending, message=added):
+        return None
+    if version is not None and known is not None:
+        _cache.put(moved(head, event, version), known, key)
+    made = Committed(head.session_id, number or head.version, event.head_seq + 1, event_id, draft.kind, now)
+    announce(made)
+    return made
+
+
+def commit_first(
+    head: SessionHead, key: bytes, draft: Draft, header: Mapping[str, object], params: Mapping[str, JSONValue]
+) -> tuple[_write.EventRow, _write.VersionRow]:
+    """Make the first event and version of a session, to be stored with its row.
+
+    ``head`` is the session as if it were at version 0 with no event. Raises InvalidValue, LimitExceeded.
+    """
+    uid = new_id()
+    version, known = version_row(head, key, draft.patch or {}, uid, shapes.SCHEMA_VERSION)
+    event = event_row(head, key, draft, now=head.created_at, event_id=uid, number=1, public=params, header=header)
+    _cache.put(moved(head, event, version), known or _cache.measured({}), key)
+    return event, version
+
+
+def announce(made: Committed) -> None:
+    """Send ``session_changed`` once the database has it for good."""
+    if session_changed.has_listeners(Session):
+        facts = {"session_id": made.session_id, "version": made.version, "seq": made.seq, "kind": made.kind}
+        send = partial(session_changed.send_robust, Session, **facts)
+        transaction.on_commit(send, using=_rows.write_connection().alias, robust=True)
+
+
+def _migrate_and_attempt(head: SessionHead, key: bytes, draft: Draft) -> Committed | None:
+    """Bring an older state to this installation's schema, as a version of its own, then make the change; or neither.
+
+    So replay never needs the code of a migration. Raises SchemaUnknown if the state is newer.
+    """
+    before = current(head, key).state
+    migration = diff(before, migrate(before, head.schema, head.session_id))
+    with transaction.atomic(using=_rows.write_connection().alias):
+        if _attempt(head, Draft(MIGRATED, SYSTEM, patch=migration), None, None) is None:
+            return None
+        # The row is ours until the end of the transaction, so nothing can have come between.
+        migrated = read_head(head.session_id)
+        return _attempt(migrated, replace(draft, expected_version=migrated.version), None, None)
+
+
+def _conflict(head: SessionHead, expected: int) -> VersionConflict:
+    changes: tuple[Difference, ...] = ()
+    # What has changed is a courtesy: the refusal stands even where the content cannot be read.
+    with suppress(SessionDamaged, ContentErased, KeyProblem):
+        if 0 < expected < head.version:
+            key = head.data_key()
+            changes = describe(replay(head.session_id, expected, key)[0], current(head, key).state)
+    return VersionConflict(head.session_id, expected=expected, current=head.version, changes=changes)
+
+
+def _is_revoked(head: SessionHead) -> bool:
+    alias = _rows.write_connection().alias
+    return Session.objects.using(alias).filter(pk=head.session_id, token_key__revoked_at__isnull=False).exists()

@@ -1,0 +1,144 @@
+"""Making the rows of one write: the version with its sealed patch, and the event that commits to it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from agent_sessions.audit.events import build_event, event_hash
+from agent_sessions.conf import settings
+from agent_sessions.crypto.commitments import commitment, salt_for
+from agent_sessions.domain.calls import NO_CALL, Call
+from agent_sessions.domain.identity import Actor
+from agent_sessions.domain.patch import apply_patch
+from agent_sessions.domain.sizes import check_sizes
+from agent_sessions.domain.snapshots import snapshot_due
+from agent_sessions.domain.state import check_shape
+from agent_sessions.selectors._cache import KnownState
+from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.selectors._states import PATCH, PRIVATE, SNAPSHOT, current, seal_document
+from agent_sessions.services._write import EventRow, VersionRow
+from agent_sessions.types import JSONValue, Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be written. ``patch`` None means an event that changes no state.
+
+    ``private`` are values behind commitments that the event itself keeps, sealed; ``committed`` are values behind
+    commitments that are kept elsewhere (a message's body).
+    """
+
+    kind: str
+    actor: Actor
+    call: Call = NO_CALL
+    patch: Patch | None = None
+    expected_version: int | None = None
+    private: Mapping[str, JSONValue] = field(default_factory=dict)
+    committed: Mapping[str, JSONValue] = field(default_factory=dict)
+
+
+def version_row(
+    head: SessionHead, key: bytes, patch: Patch, uid: uuid.UUID, schema: int
+) -> tuple[VersionRow, KnownState | None]:
+    """Apply the patch, check what it makes, and seal it; with a snapshot if one is due."""
+    number, snapshot, snapshot_version = head.version + 1, None, head.snapshot_version
+    if not patch:
+        sealed = seal_document(key, head.session_id, PATCH, number, patch)
+        patch_bytes = head.patch_bytes + len(sealed)
+        return VersionRow(number, uid, schema, sealed, None, snapshot_version, patch_bytes), None
+    after = applied(current(head, key), patch)
+    sealed = seal_document(key, head.session_id, PATCH, number, patch)
+    patch_bytes = head.patch_bytes + len(sealed)
+    if snapshot_due(
+        patches=number - snapshot_version,
+        patch_bytes=patch_bytes,
+        state_bytes=after.size,
+        every=settings.snapshot_every,
+    ):
+        snapshot = seal_document(key, head.session_id, SNAPSHOT, number, after.state)
+        snapshot_version, patch_bytes = number, 0
+    return VersionRow(number, uid, schema, sealed, snapshot, snapshot_version, patch_bytes), after
+
+
+def applied(before: KnownState, patch: Patch) -> KnownState:
+    """Return the state that a patch makes, if a session may hold it. Raises InvalidValue, LimitExceeded."""
+    state = apply_patch(before.state, patch)
+    check_shape(patch, state)
+    sizes = check_sizes(
+        before.sizes, patch, state, max_slice=settings.max_slice_bytes, max_state=settings.max_state_bytes
+    )
+    return before.followed_by(state, sizes)
+
+
+def event_row(
+    head: SessionHead,
+    key: bytes,
+    draft: Draft,
+    *,
+    now: datetime,
+    event_id: uuid.UUID,
+    number: int | None,
+    public: Mapping[str, JSONValue],
+    header: Mapping[str, object] | None = None,
+) -> EventRow:
+    """Make the event that follows the head: commitments instead of private values, chained, and hashed."""
+    run_id, seq, call = str(head.session_id), head.head_seq + 1, draft.call
+    private = {**draft.private, **{f"params.{name}": value for name, value in call.private.items()}}
+    values: dict[str, object] = {**private, **draft.committed}
+    if draft.patch:
+        values["patch"] = draft.patch
+    canonical = build_event(
+        run_id=run_id,
+        seq=seq,
+        event_id=str(event_id),
+        timestamp=now,
+        kind=draft.kind,
+        actor=str(draft.actor),
+        prev_hash=head.head_hash,
+        capability=call.capability,
+        method=call.method,
+        params={**call.shown_params, **public},
+        policy_result=call.policy_result,
+        policy_rule=call.policy_rule,
+        response_status=call.response_status,
+        version=number,
+        base_version=None if number is None else number - 1,
+        duration_ms=None if call.started_at is None else int((now - call.started_at).total_seconds() * 1000),
+        private={
+            path: commitment(salt_for(key, run_id, seq, path), run_id, seq, path, value)
+            for path, value in values.items()
+        },
+        header=header,
+    )
+    return EventRow(
+        session_id=head.session_id,
+        head_seq=head.head_seq,
+        head_hash=bytes.fromhex(head.head_hash),
+        now=now,
+        kind=draft.kind,
+        actor=str(draft.actor),
+        canonical=canonical,
+        hash=bytes.fromhex(event_hash(canonical)),
+        capability=call.capability,
+        policy_result=call.policy_result,
+        response_status=call.response_status,
+        private=seal_document(key, head.session_id, PRIVATE, seq, private) if private else None,
+    )
+
+
+def moved(head: SessionHead, event: EventRow, version: VersionRow) -> SessionHead:
+    """Where the session stands after the write."""
+    return replace(
+        head,
+        updated_at=event.now,
+        version=version.number,
+        version_uid=version.uid,
+        schema=version.schema,
+        snapshot_version=version.snapshot_version,
+        patch_bytes=version.patch_bytes,
+        head_seq=event.head_seq + 1,
+        head_hash=event.hash.hex(),
+    )

@@ -1,0 +1,36 @@
+"""Closing a damaged session to readers and writers."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from agent_sessions.domain.lifecycle import Status
+from agent_sessions.models import Session
+from agent_sessions.selectors import _rows
+from agent_sessions.signals import session_damaged
+
+logger = logging.getLogger("agent_sessions")
+
+
+def quarantine(session_id: uuid.UUID, problem: str) -> bool:
+    """Close a damaged session and raise the alarm; return whether it was open before.
+
+    The chain gets no event: one more link could bury what is to be examined, so the evidence stays as it was found.
+    """
+    alias = _rows.write_connection().alias
+    closed = (
+        Session.objects.using(alias)
+        .filter(pk=session_id)
+        .exclude(status=Status.QUARANTINED.value)
+        .update(status=Status.QUARANTINED.value, quarantined_at=timezone.now())
+    )
+    if closed:
+        logger.error("Session %s is quarantined: %s", session_id, problem)
+        alarm = partial(session_damaged.send_robust, Session, session_id=session_id, problem=problem)
+        transaction.on_commit(alarm, using=alias, robust=True)
+    return bool(closed)

@@ -1,0 +1,122 @@
+"""The signed artifact of an ended session: sealed once, and written out whenever somebody asks."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from contextlib import suppress
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from agent_sessions.audit.artifact import PURPOSE, Seal, build_artifact, make_seal
+from agent_sessions.audit.events import ENDED
+from agent_sessions.domain.lifecycle import Status
+from agent_sessions.exceptions import AgentSessionsError, ArtifactNotReady, SessionDamaged, SessionEnded
+from agent_sessions.models import Artifact, AuditEvent, Session, SiteKey
+from agent_sessions.selectors import _rows
+from agent_sessions.selectors._heads import read_head, require_open
+from agent_sessions.selectors.audit import openings
+from agent_sessions.services.keys import active_site_key, site_key_secret
+
+logger = logging.getLogger("agent_sessions")
+
+
+def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
+    """Return the session's artifact as canonical JSON, sealing it first if no job has come by yet.
+
+    ``disclose`` says which private values are opened in it: "purpose" (the agent's own), "all" (for readers who may
+    see the session's content) or "none". What has been erased cannot be opened.
+
+    Raises SessionNotFound, SessionQuarantined, ArtifactNotReady while the session is live, SessionDamaged if its
+    history is not what was sealed, KeyProblem.
+    """
+    from agent_sessions.services.sessions import expire_session
+
+    head = read_head(session_id)
+    if head.is_live():
+        raise ArtifactNotReady(session_id)
+    if head.status is Status.ACTIVE:
+        with suppress(SessionEnded):  # a job may come first
+            expire_session(head)
+        head = read_head(session_id)
+    require_open(head)
+    sealed = seal_artifact(session_id)
+    seal = Seal(
+        envelope=bytes(sealed.envelope),
+        root_hash=sealed.root_hash,
+        signature=bytes(sealed.signature),
+        runtime_signature=bytes(sealed.runtime_signature),
+        public_key=bytes(sealed.signing_key.public),
+        event_count=sealed.event_count,
+    )
+    covered = AuditEvent.objects.using(_alias()).filter(session_id=session_id, seq__lte=seal.event_count)
+    events = [bytes(canonical) for canonical in covered.order_by("seq").values_list("canonical", flat=True)]
+    return build_artifact(seal, events, openings(head, disclose=disclose, up_to=seal.event_count))
+
+
+def seal_artifact(session_id: uuid.UUID) -> Artifact:
+    """Sign the history of an ended session; the first call decides, later ones return what it made.
+
+    Raises ArtifactNotReady if the session has not ended, SessionDamaged if its chain does not end in its end,
+    KeyProblem.
+    """
+    alias = _alias()
+    sealed = Artifact.objects.using(alias).select_related("signing_key").filter(pk=session_id).first()
+    if sealed is not None:
+        return sealed
+    rows = AuditEvent.objects.using(alias).filter(session_id=session_id).order_by("seq")
+    last = rows.filter(kind=ENDED).first()
+    first = rows.filter(seq=1).first()
+    if last is None or first is None:
+        raise ArtifactNotReady(session_id)
+    covered = rows.filter(seq__lte=last.seq).values_list("hash", flat=True)
+    key = active_site_key(SiteKey.Purpose.ARTIFACT)
+    seal = make_seal(
+        bytes(first.canonical),
+        bytes(last.canonical),
+        [bytes(digest).hex() for digest in covered],
+        private_key=site_key_secret(key),
+        public_key=bytes(key.public),
+    )
+    if seal.event_count != last.seq:
+        raise SessionDamaged(session_id, f"it has {seal.event_count} of the {last.seq} events up to its end")
+    try:
+        return _rows.with_retries(f"The artifact of session {session_id}", lambda: _store(session_id, seal, key))
+    except IntegrityError:  # somebody else has just sealed it
+        return Artifact.objects.using(alias).select_related("signing_key").get(pk=session_id)
+
+
+def _store(session_id: uuid.UUID, seal: Seal, key: SiteKey) -> Artifact:
+    alias, now = _alias(), timezone.now()
+    with transaction.atomic(using=alias):
+        sealed = Artifact.objects.using(alias).create(
+            session_id=session_id,
+            envelope=seal.envelope,
+            root_hash=seal.root_hash,
+            signature=seal.signature,
+            runtime_signature=seal.runtime_signature,
+            signing_key=key,
+            event_count=seal.event_count,
+            created_at=now,
+        )
+        Session.objects.using(alias).filter(pk=session_id).update(sealed_at=now)
+    return sealed
+
+
+def try_to_seal(session_id: uuid.UUID) -> bool:
+    """Seal an ended session's artifact; if that fails, log why and return False.
+
+    The session has ended either way: the next run of ``expire_sessions`` tries again, and so does whoever asks for the
+    artifact.
+    """
+    try:
+        seal_artifact(session_id)
+    except AgentSessionsError:
+        logger.exception("The artifact of session %s could not be sealed; it will be tried again.", session_id)
+        return False
+    return True
+
+
+def _alias() -> str:
+    return _rows.write_connection().alias

@@ -1,0 +1,88 @@
+"""What a job does every minute: end the sessions that are over, seal those that have ended (L6)."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from django.db.models import QuerySet
+
+from agent_sessions.domain.identity import SYSTEM
+from agent_sessions.domain.lifecycle import EndReason
+from agent_sessions.exceptions import AgentSessionsError, InvalidValue, SessionEnded
+from agent_sessions.models import Session
+from agent_sessions.selectors.sessions import ids_of, overdue, revoked, unsealed
+from agent_sessions.services.artifacts import seal_artifact
+from agent_sessions.services.keys import revoke_token_key
+from agent_sessions.services.sessions import check_text, end_session, expire_session
+
+logger = logging.getLogger("agent_sessions")
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What one run of ``expire_sessions`` did: numbers of sessions."""
+
+    ended: int
+    sealed: int
+    failed: int
+
+
+def expire_sessions(*, limit: int = 500) -> Expired:
+    """End up to ``limit`` sessions past their deadline, and as many whose key was revoked; seal as many artifacts.
+
+    Safe to run twice at once and to stop anywhere. A session that fails is logged and holds up no other.
+    """
+    late, late_failed = _each(overdue(), expire_session, limit)
+    dead, dead_failed = _each(revoked(), _end_revoked, limit)
+    sealed, unsealed_failed = _each(unsealed(), seal_artifact, limit)
+    return Expired(late + dead, sealed, late_failed + dead_failed + unsealed_failed)
+
+
+def revoke_all_sessions(*, reason: str) -> int:
+    """Answer a security event: every token worthless, every live session ended (T3). Return how many were ended.
+
+    First the token key is revoked, in one statement: from there on no token is accepted and no change is written.
+    Then the sessions that it made are ended and sealed one by one, so that when this returns no change that was in
+    flight can come through any more. After an interruption ``end_revoked_sessions`` does the rest.
+
+    ``reason`` is kept with the key and sealed in each session's last event, 1 to 200 characters.
+    Raises InvalidValue, KeyProblem.
+    """
+    check_text("/reason", reason, 200)
+    if not reason:
+        raise InvalidValue("/reason", "Say in 1 to 200 characters why every session is revoked.")
+    revoke_token_key(reason=reason)
+    return end_revoked_sessions(note=reason)
+
+
+def end_revoked_sessions(*, note: str = "") -> int:
+    """End the live sessions whose token key was revoked; return how many. Safe to run twice at once."""
+    return _each(revoked(), partial(_end_revoked, note=note), None)[0]
+
+
+def _end_revoked(session_id: uuid.UUID, note: str = "") -> None:
+    end_session(session_id, reason=EndReason.REVOKED, actor=SYSTEM, note=note)
+
+
+def _each(sessions: QuerySet[Session], act: Callable[[uuid.UUID], object], limit: int | None) -> tuple[int, int]:
+    """Do something to sessions until ``limit`` are done; return how many were, and how many failed.
+
+    Those that fail do not count towards the limit: however many there are, they never keep the others waiting.
+    """
+    done = failed = 0
+    for session_id in ids_of(sessions):
+        if done == limit:
+            break
+        try:
+            act(session_id)
+            done += 1
+        except SessionEnded:
+            continue  # another run came first
+        except AgentSessionsError:
+            logger.exception("Session %s could not be ended or sealed; the next run tries again.", session_id)
+            failed += 1
+    return done, failed

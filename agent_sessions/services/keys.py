@@ -1,0 +1,111 @@
+"""The site's keys: made when first needed, rotated and revoked by command."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from agent_sessions.conf import settings
+from agent_sessions.crypto.pseudonyms import pseudonym
+from agent_sessions.crypto.signing import key_id, new_signing_key, public_key_text
+from agent_sessions.exceptions import InvalidValue
+from agent_sessions.models import SiteKey
+from agent_sessions.selectors import _rows
+
+Purpose = SiteKey.Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A public key that artifacts of this site are signed with. ``public_key`` is base64 of its DER SPKI."""
+
+    key_id: str
+    public_key: str
+    active: bool
+
+
+def active_site_key(purpose: str) -> SiteKey:
+    """Return the key that new things of this purpose are made with; the first call makes it.
+
+    Raises KeyProblem.
+    """
+    alias = _rows.write_connection().alias
+    active = SiteKey.objects.using(alias).filter(purpose=purpose, retired_at__isnull=True)
+    found = active.first()
+    if found is not None:
+        return found
+    try:
+        return _rows.with_retries(f"The {purpose} key", lambda: _new_site_key(alias, purpose))
+    except IntegrityError:
+        return active.get()  # somebody else has just made it
+
+
+def site_key_secret(key: SiteKey) -> bytes:
+    """Unwrap a site key's secret. Raises KeyProblem."""
+    return settings.key_provider.unwrap(key.master_key_id, bytes(key.wrapped), context=_context(key.purpose))
+
+
+def consumer_pseudonym(reference: str, *, merchant: str = "") -> str:
+    """Return the pseudonym of a consumer: the same for the same reference and merchant, telling nothing by itself.
+
+    ``reference`` is the store's own stable id of the customer. Raises InvalidValue if it is empty, KeyProblem.
+    """
+    if not isinstance(reference, str) or not reference:
+        raise InvalidValue("/reference", "Send the store's own id of the customer as text.")
+    key = active_site_key(Purpose.CONSUMER)
+    return pseudonym(site_key_secret(key), merchant or settings.merchant, reference)
+
+
+def revoke_token_key(*, reason: str) -> None:
+    """Make every token issued so far worthless, in one transaction; see ``revoke_all_sessions``. Raises KeyProblem."""
+    _rotate(Purpose.TOKEN, revoke=True, reason=reason)
+
+
+def rotate_signing_key() -> SigningKey:
+    """Sign artifacts with a new key from now on. What the old one signed stays good, and it stays listed."""
+    return _described(_rotate(Purpose.ARTIFACT))
+
+
+def signing_keys() -> list[SigningKey]:
+    """Return the public keys that verify this site's artifacts, the active one first."""
+    active_site_key(Purpose.ARTIFACT)
+    alias = _rows.write_connection().alias
+    keys = SiteKey.objects.using(alias).filter(purpose=Purpose.ARTIFACT).order_by("-pk")
+    return [_described(key) for key in keys]
+
+
+def _rotate(purpose: str, *, revoke: bool = False, reason: str = "") -> SiteKey:
+    alias = _rows.write_connection().alias
+    now = timezone.now()
+    ended = {"retired_at": now, "revoked_at": now, "reason": reason} if revoke else {"retired_at": now}
+
+    def rotate() -> SiteKey:
+        with transaction.atomic(using=alias):
+            SiteKey.objects.using(alias).filter(purpose=purpose, retired_at__isnull=True).update(**ended)
+            return _new_site_key(alias, purpose)
+
+    return _rows.with_retries(f"The {purpose} key", rotate)
+
+
+def _new_site_key(alias: str, purpose: str) -> SiteKey:
+    public, secret = b"", secrets.token_bytes(32)
+    if purpose == Purpose.ARTIFACT:
+        secret, public = new_signing_key()
+    # A token key's secret is derived from the master key and this row's number; the wrapped one stays unused there.
+    master_key_id, wrapped = settings.key_provider.wrap(secret, context=_context(purpose))
+    with transaction.atomic(using=alias):
+        return SiteKey.objects.using(alias).create(
+            purpose=purpose, public=public, master_key_id=master_key_id, wrapped=wrapped, created_at=timezone.now()
+        )
+
+
+def _context(purpose: str) -> bytes:
+    return b"agent-sessions/v1\0site-key\0" + purpose.encode()
+
+
+def _described(key: SiteKey) -> SigningKey:
+    public = bytes(key.public)
+    return SigningKey(key_id(public), public_key_text(public), key.retired_at is None)
