@@ -10,3 +10,6 @@ class AgentSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from agent_sessions import checks  # noqa: F401
+        from agent_sessions.store.offer import discover
+
+        discover()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.utils.module_loading import import_string
@@ -30,6 +31,27 @@ DEFAULTS: dict[str, Any] = {
     "MAX_SLICE_BYTES": 256 * 1024,
     "MAX_STATE_BYTES": 1024 * 1024,
     "MAX_MESSAGE_BYTES": 64 * 1024,
+    "STORE": "",
+    "POLICIES": "",
+    "SITE_NAME": "",
+    "SITE_DESCRIPTION": "",
+    "SITE_CONTACT": "",
+    "DOCS_URL": "",
+    "MANIFEST_PROFILE": "spec",
+    "ENDPOINTS": "absolute",
+    "AUDIT": True,
+    "END_ON_HANDOFF": True,
+    "HANDOFF_TTL": 10800,
+    "MAX_REQUESTS_PER_MINUTE": 120,
+    "MAX_SESSIONS": 20,
+    "LIMITS_CACHE": "default",
+    "WITHOUT_LIMITS_CACHE": "refuse",
+    "MAX_BODY_BYTES": 64 * 1024,
+    "PROXIES": 0,
+    "CORS_ORIGIN": "*",
+    "BIND_TO": "",
+    "SIGNATURES": "record",
+    "SIGNATURE_DIRECTORIES": [],
 }
 MINIMUM_TTL = 60
 DEVELOPMENT_KEY_ID = "development"
@@ -93,6 +115,106 @@ class Settings:
     @property
     def max_message_bytes(self) -> int:
         return cast(int, self._get("MAX_MESSAGE_BYTES"))
+
+    @property
+    def store(self) -> str:
+        """Dotted path of the class of the StoreAdapter; empty for a site that offers only capabilities of its own."""
+        return cast(str, self._get("STORE"))
+
+    @property
+    def policies(self) -> str:
+        """Dotted path of the sequence of policies, or of a callable that returns it; empty for none of one's own."""
+        return cast(str, self._get("POLICIES"))
+
+    @property
+    def site_name(self) -> str:
+        """The site's name in the manifests; the host of SITE if it is not set."""
+        return cast(str, self._get("SITE_NAME")) or urlsplit(self.site).netloc or "Shop"
+
+    @property
+    def site_description(self) -> str:
+        return cast(str, self._get("SITE_DESCRIPTION"))
+
+    @property
+    def site_contact(self) -> str:
+        return cast(str, self._get("SITE_CONTACT"))
+
+    @property
+    def docs_url(self) -> str:
+        return cast(str, self._get("DOCS_URL"))
+
+    @property
+    def manifest_profile(self) -> str:
+        """``spec`` or ``compat``: which of the two shapes agents.json has."""
+        return cast(str, self._get("MANIFEST_PROFILE"))
+
+    @property
+    def absolute_endpoints(self) -> bool:
+        return bool(self._get("ENDPOINTS") == "absolute")
+
+    @property
+    def audit(self) -> bool:
+        """Whether the site gives out signed artifacts and records the calls that change nothing."""
+        return bool(self._get("AUDIT"))
+
+    @property
+    def end_on_handoff(self) -> bool:
+        """Whether a session ends as soon as its cart is handed to a human (contract item 22)."""
+        return bool(self._get("END_ON_HANDOFF"))
+
+    @property
+    def handoff_ttl(self) -> timedelta:
+        """How long a human has to pay after the handoff."""
+        return timedelta(seconds=self._get("HANDOFF_TTL"))
+
+    @property
+    def max_requests_per_minute(self) -> int:
+        """Requests per minute and caller over all endpoints; 0 for no limit."""
+        return cast(int, self._get("MAX_REQUESTS_PER_MINUTE"))
+
+    @property
+    def max_sessions(self) -> int:
+        """Live sessions per caller; 0 for no limit."""
+        return cast(int, self._get("MAX_SESSIONS"))
+
+    @property
+    def limits_cache(self) -> str:
+        """Alias of the Django cache that counts requests; shared by all processes, or each counts for itself."""
+        return cast(str, self._get("LIMITS_CACHE"))
+
+    @property
+    def refuses_without_limits_cache(self) -> bool:
+        """Whether requests are refused (503) while the cache that counts them is out of reach."""
+        return bool(self._get("WITHOUT_LIMITS_CACHE") == "refuse")
+
+    @property
+    def max_body_bytes(self) -> int:
+        return cast(int, self._get("MAX_BODY_BYTES"))
+
+    @property
+    def proxies(self) -> int:
+        """How many proxies of one's own stand before the site, each adding to X-Forwarded-For."""
+        return cast(int, self._get("PROXIES"))
+
+    @property
+    def cors_origin(self) -> str:
+        """What Access-Control-Allow-Origin says; empty for no CORS headers."""
+        return cast(str, self._get("CORS_ORIGIN"))
+
+    @property
+    def bind_to(self) -> str:
+        """What a token is bound to besides being known: ``address``, ``key``, or nothing (T5)."""
+        return cast(str, self._get("BIND_TO"))
+
+    @property
+    def requires_signatures(self) -> bool:
+        """Whether requests without a verified HTTP message signature are refused."""
+        return bool(self._get("SIGNATURES") == "require")
+
+    @property
+    def signature_directories(self) -> tuple[str, ...]:
+        """Origins whose key directories are trusted: ``https://agent.example``."""
+        return tuple(self._get("SIGNATURE_DIRECTORIES"))
 
     @property
     def uses_settings_keys(self) -> bool:

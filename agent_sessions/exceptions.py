@@ -6,7 +6,7 @@ Each class has a stable ``code`` for programs, an HTTP ``status`` for the wire, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 
@@ -56,6 +56,123 @@ class LimitExceeded(AgentSessionsError):
         self.limit = limit
 
 
+class InvalidParameter(AgentSessionsError):
+    """A parameter of a capability is missing, has the wrong type, or is not one of its values (contract item 38)."""
+
+    code = "invalid_parameter"
+    status = 400
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}", parameter=name, problem=problem)
+        self.name = name
+        self.problem = problem
+
+
+# What the store says to a call
+
+
+class ItemNotFound(AgentSessionsError):
+    """The store has no such item, or the cart has no such line (contract item 40)."""
+
+    code = "item_not_found"
+    status = 404
+
+    def __init__(self, what: str, where: str = "in this store") -> None:
+        super().__init__(f"There is no {what} {where}.")
+
+
+class CartProblem(AgentSessionsError):
+    """The store will not sell that: out of stock, not for sale, a voucher that does not hold, an empty cart.
+
+    ``problems`` are maps with ``code``, ``message`` and, where it helps, ``line``, ``voucher`` and ``available``.
+    The status is 400 and not 409, because the protocol's clients read the answers to 400 only.
+    """
+
+    code = "cart_problem"
+    status = 400
+
+    def __init__(self, message: str, problems: Sequence[Mapping[str, object]] = ()) -> None:
+        super().__init__(message, problems=[dict(problem) for problem in problems])
+        self.problems = tuple(problems)
+
+
+class PolicyDenied(AgentSessionsError):
+    """A rule of the site, or the scope that the consumer set, does not allow the call."""
+
+    code = "policy_denied"
+    status = 403
+
+    def __init__(self, message: str, *, rule: str, needs_human: bool) -> None:
+        super().__init__(message, rule=rule, needs_human=needs_human)
+        self.rule = rule
+        self.needs_human = needs_human
+
+
+class NoStore(AgentSessionsError):
+    """The site has no store adapter, or it could not be made."""
+
+    code = "no_store"
+    status = 503
+
+
+# Limits
+
+
+class TooManySessions(AgentSessionsError):
+    """The caller has as many live sessions as it may have (T7). ``retry_after``: seconds until the next one ends."""
+
+    code = "too_many_sessions"
+    status = 429
+
+    def __init__(self, *, limit: int, retry_after: int) -> None:
+        super().__init__(
+            f"You have {limit} live sessions, which is the most. End one, or retry after {retry_after} seconds.",
+            limit=limit,
+            retry_after=retry_after,
+        )
+        self.retry_after = retry_after
+
+
+class RateLimited(AgentSessionsError):
+    """Too many requests in this minute. ``retry_after`` in seconds (contract items 43 and 44)."""
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(f"Rate limit exceeded. Retry after {retry_after} seconds.", retry_after=retry_after)
+        self.retry_after = retry_after
+
+
+# Handing over to a human
+
+
+class HandoffNotFound(AgentSessionsError):
+    code = "handoff_not_found"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such checkout link. Ask your agent for a new one.")
+
+
+class HandoffClosed(AgentSessionsError):
+    """The handoff cannot be paid: ``status`` says why (HandoffStatus), ``order_ref`` names the order if it was."""
+
+    code = "handoff_closed"
+    status = 409
+
+    def __init__(self, status: str, order_ref: str = "") -> None:
+        told = {
+            "ordered": f"This cart has been ordered: {order_ref}.",
+            "expired": "The time to pay for this cart has passed. Ask your agent for a new link.",
+            "replaced": "Your agent has made a newer checkout link. Use that one.",
+            "ended": "The agent's session has ended. Ask your agent to start again.",
+        }
+        super().__init__(told.get(status, "This cart can no longer be paid."), status=status, order_ref=order_ref)
+        self.handoff_status = status
+        self.order_ref = order_ref
+
+
 # The session it was about
 
 
@@ -67,6 +184,13 @@ class InvalidToken(AgentSessionsError):
 
     def __init__(self) -> None:
         super().__init__("Session token is missing, invalid, or expired.")
+
+
+class SignatureRefused(AgentSessionsError):
+    """The site requires an HTTP message signature (RFC 9421) and the request has none that can be verified."""
+
+    code = "signature_refused"
+    status = 403
 
 
 class SessionNotFound(AgentSessionsError):

@@ -15,6 +15,8 @@ class Session(models.Model):
     under it can never be stale, not even after a rollback. ``snapshot_version`` is the version that holds the latest
     snapshot (0: none), ``patch_bytes`` what the sealed patches after it weigh. ``head_seq`` and ``head_hash`` are the
     last event of its chain: who moves them from what was read has won the race for the next one.
+
+    ``caller`` is a pseudonym of who opened it, for counting; ``bound_to`` one of the address that its token works from.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -28,6 +30,8 @@ class Session(models.Model):
     agent_key = models.CharField(max_length=200, blank=True)
     scope = models.JSONField(default=dict)
     parent_request = models.CharField(max_length=64, blank=True)
+    caller = models.CharField(max_length=64, blank=True)
+    bound_to = models.CharField(max_length=64, blank=True)
 
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -78,6 +82,11 @@ class Session(models.Model):
                 name="ags_session_unsealed",
             ),
             models.Index(fields=["merchant", "consumer", "-created_at"], name="ags_session_consumer"),
+            models.Index(
+                fields=["caller"],
+                condition=models.Q(status=Status.ACTIVE.value) & ~models.Q(caller=""),
+                name="ags_session_caller",
+            ),
             models.Index(fields=["parent_request"], condition=~models.Q(parent_request=""), name="ags_session_parent"),
         ]
 

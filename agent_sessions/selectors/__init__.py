@@ -1,7 +1,8 @@
 """Every read. These names are the public surface; see docs/python.md."""
 
-from agent_sessions.selectors._heads import SessionHead, authenticate, get_session, read_head
+from agent_sessions.selectors._heads import SessionHead, authenticate, get_session, read_head, session_of_token
 from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
+from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request
 from agent_sessions.selectors.history import (
     StateView,
     Turn,
@@ -29,11 +30,15 @@ __all__ = [
     "current_state",
     "due_sessions",
     "events",
+    "get_handoff",
     "get_session",
+    "handoff_by_token",
+    "handoff_of_request",
     "messages",
     "private_values",
     "read_head",
     "session_ids",
+    "session_of_token",
     "state_at_time",
     "state_at_version",
     "verify_session",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from agent_sessions.conf import settings
 from agent_sessions.crypto.tokens import read_token, same_digest, token_digest
+from agent_sessions.domain.identity import Agent, Scope
 from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
 from agent_sessions.exceptions import (
     ContentErased,
@@ -53,6 +55,20 @@ class SessionHead:
     token_digest: bytes
     master_key_id: str | None
     wrapped_key: bytes | None
+    agent_name: str
+    agent_version: str
+    agent_operator: str
+    agent_key: str
+    bound_to: str
+    scope_json: str
+
+    @property
+    def agent(self) -> Agent:
+        return Agent(self.agent_name, self.agent_version, self.agent_operator, self.agent_key)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope.from_json(json.loads(self.scope_json))
 
     def is_live(self, now: datetime | None = None) -> bool:
         """Tell whether the session takes changes at ``now`` (default: the current time)."""
@@ -77,7 +93,8 @@ def data_key_context(session_id: uuid.UUID) -> bytes:
 
 _COLUMNS = """s.status, s.kind, s.merchant, s.consumer, s.created_at, s.updated_at, s.expires_at, s.ended_at,
     s.end_reason, s.version, s.version_uid, s.schema, s.snapshot_version, s.patch_bytes, s.head_seq, s.head_hash,
-    s.token_digest, k.master_key_id, k.wrapped"""
+    s.token_digest, k.master_key_id, k.wrapped, s.agent_name, s.agent_version, s.agent_operator,
+    s.agent_key, s.bound_to, s.scope"""
 _TABLES = "agent_sessions_session s LEFT JOIN agent_sessions_sessionkey k ON k.session_id = s.id"
 _HEAD = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE s.id = %s"  # noqa: S608 - constants of this module
 _HEAD_AND_REVOCATION = (
@@ -109,7 +126,8 @@ def _head(session_id: uuid.UUID, row: tuple[Any, ...]) -> SessionHead:
     (
         status, kind, merchant, consumer, created_at, updated_at, expires_at, ended_at, end_reason, version,
         version_uid, schema, snapshot_version, patch_bytes, head_seq, head_hash, digest, master_key_id, wrapped,
-    ) = row[:19]  # fmt: skip
+        agent_name, agent_version, agent_operator, agent_key, bound_to, scope,
+    ) = row[:25]  # fmt: skip
     return SessionHead(
         session_id,
         Status(status),
@@ -131,6 +149,12 @@ def _head(session_id: uuid.UUID, row: tuple[Any, ...]) -> SessionHead:
         bytes(digest),
         master_key_id,
         None if wrapped is None else bytes(wrapped),
+        agent_name,
+        agent_version,
+        agent_operator,
+        agent_key,
+        bound_to,
+        scope,
     )
 
 
@@ -140,16 +164,30 @@ def authenticate(token: str) -> SessionHead:
     A forged or malformed token is refused before any query. Raises InvalidToken, the same for a token that is
     malformed, forged, unknown, superseded, revoked, or of a session that has ended or expired.
     """
+    head, revoked = _by_token(token)
+    if revoked or not head.is_live():
+        raise InvalidToken
+    return head
+
+
+def session_of_token(token: str) -> SessionHead:
+    """Return the session that ``token`` was issued for, live or not: who holds it may fetch the artifact.
+
+    Raises InvalidToken as ``authenticate`` does, but not for a session that has ended, expired or was revoked.
+    """
+    return _by_token(token)[0]
+
+
+def _by_token(token: str) -> tuple[SessionHead, bool]:
     claims = read_token(settings.key_provider, token)
     connection = _rows.write_connection()
     rows = _rows.select(connection, _HEAD_AND_REVOCATION, [_rows.uuid_param(connection, claims.session_id)])
     if not rows:
         raise InvalidToken
     head = _head(claims.session_id, rows[0])
-    known = same_digest(head.token_digest, token_digest(token))
-    if not known or not head.is_live() or rows[0][-1] is not None:
+    if not same_digest(head.token_digest, token_digest(token)):
         raise InvalidToken
-    return head
+    return head, rows[0][-1] is not None
 
 
 def require_open(head: SessionHead) -> None:

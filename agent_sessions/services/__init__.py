@@ -2,10 +2,12 @@
 
 from agent_sessions.services._commit import Committed
 from agent_sessions.services.artifacts import get_artifact, seal_artifact
+from agent_sessions.services.calls import Answer, call_capability
 from agent_sessions.services.conversation import Added, add_message
 from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
+from agent_sessions.services.handoffs import complete_handoff, note_handoff_opened
 from agent_sessions.services.integrity import quarantine_damaged, release_session, repair_session
-from agent_sessions.services.keys import SigningKey, consumer_pseudonym, rotate_signing_key, signing_keys
+from agent_sessions.services.keys import SigningKey, caller_pseudonym, consumer_pseudonym, rotate_signing_key, signing_keys
 from agent_sessions.services.sessions import (
     OpenedSession,
     change_session,
@@ -17,18 +19,23 @@ from agent_sessions.services.sessions import (
 
 __all__ = [
     "Added",
+    "Answer",
     "Committed",
     "Expired",
     "OpenedSession",
     "SigningKey",
     "add_message",
+    "call_capability",
+    "caller_pseudonym",
     "change_session",
+    "complete_handoff",
     "consumer_pseudonym",
     "end_revoked_sessions",
     "end_session",
     "expire_session",
     "expire_sessions",
     "get_artifact",
+    "note_handoff_opened",
     "open_session",
     "quarantine_damaged",
     "record_event",

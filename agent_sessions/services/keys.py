@@ -59,6 +59,15 @@ def consumer_pseudonym(reference: str, *, merchant: str = "") -> str:
     return pseudonym(site_key_secret(key), merchant or settings.merchant, reference)
 
 
+def caller_pseudonym(caller: str) -> str:
+    """Return the pseudonym of whoever calls the API: of an address, or of the key that signed the request.
+
+    Raises KeyProblem.
+    """
+    # No merchant is named by nothing, so a caller's pseudonym is never a consumer's.
+    return pseudonym(site_key_secret(active_site_key(Purpose.CONSUMER)), "", caller)
+
+
 def revoke_token_key(*, reason: str) -> None:
     """Make every token issued so far worthless, in one transaction; see ``revoke_all_sessions``. Raises KeyProblem."""
     _rotate(Purpose.TOKEN, revoke=True, reason=reason)

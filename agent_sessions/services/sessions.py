@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import cast
 
 from django.db import transaction
@@ -21,8 +23,8 @@ from agent_sessions.domain.ids import new_id
 from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
 from agent_sessions.domain.state import SCHEMA_VERSION
 from agent_sessions.domain.values import check_patch, check_value
-from agent_sessions.exceptions import InvalidValue
-from agent_sessions.models import Session, SessionKey, SiteKey
+from agent_sessions.exceptions import InvalidValue, TooManySessions
+from agent_sessions.models import Caller, Session, SessionKey, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._cache import measured
 from agent_sessions.selectors._heads import SessionHead, data_key_context, require_live
@@ -36,6 +38,8 @@ from agent_sessions.types import JSONValue, Patch, State
 MAX_MERCHANT = 200
 MAX_NOTE = 1000
 """Characters of a purpose and of a note."""
+MAX_RETRY_AFTER = 3600
+"""Seconds: whoever waits for a place asks again at least once an hour, because sessions also end early."""
 _PSEUDONYM = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 
@@ -59,6 +63,9 @@ def open_session(
     purpose: str = "",
     state: State | None = None,
     parent_request: str = "",
+    caller: str = "",
+    bound_to: str = "",
+    max_sessions: int = 0,
     actor: Actor = AGENT,
     call: Call = NO_CALL,
 ) -> OpenedSession:
@@ -69,7 +76,10 @@ def open_session(
     the ``scope`` expires. ``purpose`` is the agent's own words, at most 1000 characters, sealed. ``state`` is the
     state to begin with; it becomes version 1.
 
-    Raises InvalidValue, LimitExceeded, KeyProblem.
+    ``caller`` and ``bound_to`` are pseudonyms from ``caller_pseudonym``: of who opens the session, who has at most
+    ``max_sessions`` live ones (0: any number; exact under a race), and of the address that its token works from.
+
+    Raises InvalidValue, LimitExceeded, TooManySessions, KeyProblem.
     """
     scope = scope or Scope()
     merchant = merchant or settings.merchant
@@ -104,6 +114,8 @@ def open_session(
         agent_key=agent.key,
         scope=scope.as_json(),
         parent_request=parent_request,
+        caller=caller,
+        bound_to=bound_to,
         created_at=now,
         updated_at=now,
         expires_at=expires_at,
@@ -112,7 +124,7 @@ def open_session(
     )
     draft = Draft(CREATED, actor, call, patch=begun, private=_present(purpose=purpose, consumer=consumer))
     made = _rows.with_retries(
-        f"Session {session_id}", lambda: _store_first(session, key, master_key_id, wrapped, draft)
+        f"Session {session_id}", lambda: _store_first(session, key, master_key_id, wrapped, draft, max_sessions)
     )
     announce(made)
     return OpenedSession(session_id, token, 1, expires_at)
@@ -211,12 +223,15 @@ def _end(session: SessionHead | uuid.UUID, draft: Draft, end: Ending) -> Committ
     return made
 
 
-def _store_first(session: Session, key: bytes, master_key_id: str, wrapped: bytes, draft: Draft) -> Committed:
+def _store_first(
+    session: Session, key: bytes, master_key_id: str, wrapped: bytes, draft: Draft, max_sessions: int
+) -> Committed:
     digest = bytes(session.token_digest)
     head = SessionHead(
         session.pk, Status.ACTIVE, session.kind, session.merchant, session.consumer, session.created_at,
         session.updated_at, session.expires_at, None, "", 0, session.pk, SCHEMA_VERSION, 0, 0, 0, "", digest,
-        master_key_id, wrapped,
+        master_key_id, wrapped, session.agent_name, session.agent_version, session.agent_operator, session.agent_key,
+        session.bound_to, json.dumps(session.scope),
     )  # fmt: skip
     event, version = commit_first(head, key, draft, _header(session, digest), _params(session))
     session.version, session.version_uid, session.schema = 1, version.uid, version.schema
@@ -224,10 +239,29 @@ def _store_first(session: Session, key: bytes, master_key_id: str, wrapped: byte
     session.head_seq, session.head_hash = 1, event.hash
     alias = _rows.write_connection().alias
     with transaction.atomic(using=alias):
+        if session.caller and max_sessions:
+            _require_free_place(alias, session, max_sessions)
         session.save(force_insert=True, using=alias)
         SessionKey.objects.using(alias).create(session=session, master_key_id=master_key_id, wrapped=wrapped)
         store_history(alias, event, version)
     return Committed(session.pk, 1, 1, version.uid, draft.kind, session.created_at)
+
+
+def _require_free_place(alias: str, session: Session, most: int) -> None:
+    """Keep every other opening of this caller waiting until this one is stored, and count."""
+    Caller.objects.using(alias).bulk_create(
+        [Caller(caller=session.caller, seen_at=session.created_at)],
+        update_conflicts=True,
+        unique_fields=["caller"],
+        update_fields=["seen_at"],
+    )
+    live = Session.objects.using(alias).filter(
+        caller=session.caller, status=Status.ACTIVE.value, expires_at__gt=session.created_at
+    )
+    deadlines = sorted(live.values_list("expires_at", flat=True))
+    if len(deadlines) >= most:
+        wait = deadlines[len(deadlines) - most] - session.created_at
+        raise TooManySessions(limit=most, retry_after=min(ceil(wait.total_seconds()), MAX_RETRY_AFTER))
 
 
 def _header(session: Session, digest: bytes) -> dict[str, object]:

@@ -1,0 +1,203 @@
+"""Carrying out a capability call: check, ask the policies, run the handler, and write what comes of it.
+
+The handler runs outside any transaction and with no lock held. If another write comes between, it is run again on what
+that has made of the session, unless the caller named the version that its call is based on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from agent_sessions.audit.events import format_time
+from agent_sessions.conf import settings
+from agent_sessions.domain.calls import Call
+from agent_sessions.domain.lifecycle import EndReason
+from agent_sessions.domain.patch import apply_patch
+from agent_sessions.exceptions import AgentSessionsError, PolicyDenied, SessionEnded, VersionConflict
+from agent_sessions.selectors import _rows
+from agent_sessions.selectors._heads import SessionHead, read_head
+from agent_sessions.selectors.history import current_state
+from agent_sessions.services.handoffs import Link, make_link
+from agent_sessions.services.sessions import change_session, end_session, record_event
+from agent_sessions.store.adapter import StoreContext
+from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome, SessionFacts
+from agent_sessions.store.offer import offer
+from agent_sessions.store.params import check_params, recordable
+from agent_sessions.store.policies import DEFAULT, Verdict, decide_after, decide_before
+from agent_sessions.types import State
+
+REFUSED = "capability.refused"
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call answers; ``version`` is the session's after it, None without a session."""
+
+    data: Any
+    status: int
+    version: int | None = None
+
+
+def call_capability(
+    capability: Capability,
+    given: Mapping[str, object],
+    *,
+    ctx: StoreContext,
+    session: SessionHead | None = None,
+    text: Collection[str] = (),
+    method: str = "",
+    expected_version: int | None = None,
+) -> Answer:
+    """Carry out one call of a capability. ``text`` names what of ``given`` came as text (query string, path).
+
+    With a session the call is an event of its history, refusals too; if that cannot be written, the call fails.
+
+    Raises InvalidParameter, PolicyDenied, CartProblem, ItemNotFound, NoStore, VersionConflict (only against an
+    ``expected_version``, or when eight runs in a row were overtaken), and what ``change_session`` raises.
+    """
+    attempt = _Attempt(capability, given, text, ctx, method or capability.method, expected_version, timezone.now())
+    for number in range(_ATTEMPTS):
+        try:
+            return attempt.run(session)
+        except VersionConflict as conflict:
+            if session is None or expected_version is not None or number == _ATTEMPTS - 1:
+                attempt.record_refusal(session, conflict)
+                raise
+            session = read_head(session.session_id)
+    raise AssertionError  # the last round returns or raises
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One call, to be run on the session as it stands."""
+
+    capability: Capability
+    given: Mapping[str, object]
+    text: Collection[str]
+    ctx: StoreContext
+    method: str
+    expected_version: int | None
+    started_at: datetime
+
+    def run(self, session: SessionHead | None) -> Answer:
+        try:
+            return self._run(session)
+        except VersionConflict:
+            raise
+        except AgentSessionsError as refusal:
+            self.record_refusal(session, refusal)
+            raise
+        except Exception:
+            self._record(session, REFUSED, Call(self.capability.name, self.method, response_status=500))
+            raise
+
+    def _run(self, session: SessionHead | None) -> Answer:
+        offered = offer()
+        params = check_params(self.capability.params, self.given, text=self.text)
+        state: State = {} if session is None else current_state(session).state
+        call = CapabilityCall(
+            self.capability,
+            params,
+            offered.store,
+            self.ctx if session is None else replace(self.ctx, consumer=session.consumer),
+            None if session is None else _facts(session),
+            state,
+            timezone.now(),
+        )
+        verdict = decide_before(offered.policies, call)
+        if not verdict.allowed:
+            raise _denial(verdict)
+        outcome = self.capability.handler(call)
+        if session is None:
+            return Answer(outcome.data, outcome.status)
+        if outcome.patch:
+            objection = decide_after(offered.policies, call, apply_patch(state, outcome.patch))
+            if objection is not None and not objection.allowed:
+                raise _denial(objection)
+            verdict = objection or verdict
+        return self._write(session, outcome, self._told(params, verdict.rule, outcome.status))
+
+    def _write(self, session: SessionHead, outcome: Outcome, told: Call) -> Answer:
+        kind = outcome.kind or self.capability.kind
+        if outcome.handoff:
+            what = f"Session {session.session_id}"
+            version, link = _rows.with_retries(what, lambda: self._hand_over(session, outcome, kind, told))
+            return Answer({**outcome.data, **_handoff_answer(link)}, outcome.status, version)
+        if outcome.patch is not None:
+            expected = session.version if self.expected_version is None else self.expected_version
+            made = change_session(session, expected_version=expected, patch=outcome.patch, kind=kind, call=told)
+            return Answer(outcome.data, outcome.status, made.version)
+        self._record(session, kind, told)
+        return Answer(outcome.data, outcome.status, session.version)
+
+    def _hand_over(self, session: SessionHead, outcome: Outcome, kind: str, told: Call) -> tuple[int, Link]:
+        """Write the cart that is handed over, its link and, where the site wants it so, the session's end: or none."""
+        expected = session.version if self.expected_version is None else self.expected_version
+        with transaction.atomic(using=_rows.write_connection().alias):
+            made = change_session(session, expected_version=expected, patch=outcome.patch or {}, kind=kind, call=told)
+            link = make_link(session.session_id, version=made.version, session_expires_at=session.expires_at)
+            if settings.end_on_handoff:
+                made = end_session(session.session_id, reason=EndReason.COMPLETED, expected_version=made.version)
+        return made.version, link
+
+    def record_refusal(self, session: SessionHead | None, refusal: AgentSessionsError) -> None:
+        """Record what was refused and why; parameters are left out, since nobody has checked them."""
+        rule = refusal.rule if isinstance(refusal, PolicyDenied) else ""
+        told = Call(
+            self.capability.name,
+            self.method,
+            params={"code": refusal.code},
+            policy_result="deny" if rule else "allow",
+            policy_rule=rule or DEFAULT,
+            response_status=refusal.status,
+            started_at=self.started_at,
+        )
+        with suppress(SessionEnded):  # whoever is too late is not in the history
+            self._record(session, REFUSED, told)
+
+    def _record(self, session: SessionHead | None, kind: str, told: Call) -> None:
+        if session is not None and settings.audit:
+            record_event(session.session_id if kind == REFUSED else session, kind=kind, call=told)
+
+    def _told(self, params: Mapping[str, Any], rule: str, status: int) -> Call:
+        """Return the call as its event tells it: what was typed is sealed, defaults are left out."""
+        declared = self.capability.params
+        sent = {name: recordable(value) for name, value in params.items() if value != declared[name].default}
+        return Call(
+            self.capability.name,
+            self.method,
+            params={name: value for name, value in sent.items() if declared[name].shown},
+            private={name: value for name, value in sent.items() if not declared[name].shown},
+            policy_rule=rule,
+            response_status=status,
+            started_at=self.started_at,
+        )
+
+
+def _facts(head: SessionHead) -> SessionFacts:
+    return SessionFacts(
+        head.session_id, head.version, head.agent, head.consumer, head.merchant, head.scope, head.expires_at
+    )
+
+
+def _denial(verdict: Verdict) -> PolicyDenied:
+    return PolicyDenied(verdict.message, rule=verdict.rule, needs_human=verdict.needs_human)
+
+
+def _handoff_answer(link: Link) -> dict[str, Any]:
+    """What a handoff answers, in the words of every dialect (contract item 46, section 2 row 16)."""
+    return {
+        "handoff_url": link.url,
+        "checkout_url": link.url,
+        "human_handoff": True,
+        "expires_at": format_time(link.expires_at),
+        "message": "Give this link to the person who pays. They see the cart as it is then, and pay there.",
+    }

@@ -1,0 +1,48 @@
+"""The store's side: what a shop provides, what agents can call, and the rules about it. See docs/store.md."""
+
+from agent_sessions.store.adapter import (
+    CartLine,
+    Item,
+    Page,
+    PricedDiscount,
+    PricedLine,
+    Problem,
+    Quote,
+    StoreAdapter,
+    StoreContext,
+)
+from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome, Param, capability, registry
+from agent_sessions.store.cart import cart_answer, cart_lines, cart_vouchers, repriced
+from agent_sessions.store.handoffs import Handoff, HandoffStatus
+from agent_sessions.store.policies import AllowOnly, Constrain, Deny, NeedsHuman, Policy, SpendCap, Verdict
+
+__all__ = [
+    "AllowOnly",
+    "Capability",
+    "CapabilityCall",
+    "CartLine",
+    "Constrain",
+    "Deny",
+    "Handoff",
+    "HandoffStatus",
+    "Item",
+    "NeedsHuman",
+    "Outcome",
+    "Page",
+    "Param",
+    "Policy",
+    "PricedDiscount",
+    "PricedLine",
+    "Problem",
+    "Quote",
+    "SpendCap",
+    "StoreAdapter",
+    "StoreContext",
+    "Verdict",
+    "capability",
+    "cart_answer",
+    "cart_lines",
+    "cart_vouchers",
+    "registry",
+    "repriced",
+]
