@@ -1,3 +1,5 @@
+# make demo     set up a shop on this machine and watch an agent buy something in it (PORT=8000; ONCE=1 ends by itself)
+# make serve    the same shop without the agent
 # make test     set up and run the tests (Python 3.11 or later is all it needs)
 # make check    the further checks: lint, types, import contracts, migrations, wheel
 # make bench    the benchmark on PostgreSQL (DATABASE_URL), with its peers
@@ -5,9 +7,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 BENCH ?=
+PORT ?= 8000
+ONCE ?=
 export PYTHONWARNINGS ?= default
 
-.PHONY: test check bench clean
+.PHONY: demo serve test check bench clean
+
+demo serve: export SITE_URL = http://localhost:$(PORT)
+
+demo: $(VENV)/ready
+	@$(VENV)/bin/python manage.py demo $(if $(ONCE),--once)
+
+serve: $(VENV)/ready
+	@$(VENV)/bin/python manage.py demo --no-agent
 
 test: $(VENV)/ready
 	$(VENV)/bin/python -m pytest $(PYTEST)
@@ -25,13 +37,14 @@ bench: $(BENCH_VENV)/ready
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
 
 # A folder made by another Python, or older than what it should hold, is made anew.
-$(VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/celery.txt
+	@echo "Setting up $(VENV), which takes a minute or so."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet -r requirements/dev.txt
 	touch $@
 
-$(BENCH_VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/bench.txt
+$(BENCH_VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/celery.txt requirements/bench.txt
 	rm -rf $(BENCH_VENV)
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -r requirements/bench.txt

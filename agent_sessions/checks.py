@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
+from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 
 from agent_sessions.conf import DEFAULTS, MINIMUM_TTL, settings
-from agent_sessions.exceptions import AgentSessionsError
+from agent_sessions.exceptions import AgentSessionsError, NoStore
 
 _DATABASES = ("postgresql", "sqlite")
+_CANNOT_COUNT = tuple(
+    f"django.core.cache.backends.{name}"
+    for name in ("locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache", "db.DatabaseCache")
+)
 
 
 def _is_text(value: object) -> bool:
@@ -37,6 +43,22 @@ def _is_ttl(value: object) -> bool:
     )
 
 
+def _is_whole(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _one_of(*choices: str) -> tuple[Callable[[object], bool], str]:
+    return lambda value: value in choices, " or ".join(map(repr, choices))
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
 _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "SITE": (_is_text, "text such as 'https://shop.example'"),
     "MERCHANT": (lambda value: isinstance(value, str) and 0 < len(value) <= 200, "text of 1 to 200 characters"),
@@ -50,6 +72,27 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "MAX_SLICE_BYTES": (_is_count, "a whole number of bytes"),
     "MAX_STATE_BYTES": (_is_count, "a whole number of bytes"),
     "MAX_MESSAGE_BYTES": (_is_count, "a whole number of bytes"),
+    "STORE": (_is_text, "the dotted path of a class that is a StoreAdapter, or ''"),
+    "POLICIES": (_is_text, "the dotted path of a sequence of policies, or ''"),
+    "SITE_NAME": (_is_text, "text"),
+    "SITE_DESCRIPTION": (_is_text, "text"),
+    "SITE_CONTACT": (_is_text, "text"),
+    "DOCS_URL": (_is_text, "text"),
+    "MANIFEST_PROFILE": _one_of("spec", "compat"),
+    "ENDPOINTS": _one_of("absolute", "relative"),
+    "AUDIT": (_is_flag, "True or False"),
+    "END_ON_HANDOFF": (_is_flag, "True or False"),
+    "HANDOFF_TTL": (_is_count, "a whole number of seconds"),
+    "MAX_REQUESTS_PER_MINUTE": (_is_whole, "a whole number, 0 for no limit"),
+    "MAX_SESSIONS": (_is_whole, "a whole number, 0 for no limit"),
+    "LIMITS_CACHE": (_is_text, "an alias of CACHES"),
+    "WITHOUT_LIMITS_CACHE": _one_of("refuse", "allow"),
+    "MAX_BODY_BYTES": (_is_count, "a whole number of bytes"),
+    "PROXIES": (_is_whole, "a whole number, 0 or more"),
+    "CORS_ORIGIN": (_is_text, "'*', an origin such as 'https://agent.example', or ''"),
+    "BIND_TO": _one_of("", "address", "key"),
+    "SIGNATURES": _one_of("record", "require"),
+    "SIGNATURE_DIRECTORIES": (_are_texts, "a list of origins such as 'https://agent.example'"),
 }
 
 
@@ -106,9 +149,120 @@ def _wrong_values() -> Iterator[CheckMessage]:
         )
     if not settings.site and not django_settings.DEBUG:
         yield Warning(
-            "AGENT_SESSIONS['SITE'] is not set, so artifacts do not say whose they are.",
+            "AGENT_SESSIONS['SITE'] is not set, so artifacts do not say whose they are, and manifests name "
+            "the host of each request.",
             hint="Set it to the origin of the site, such as 'https://shop.example'.",
             id="agent_sessions.W002",
+        )
+
+
+@register(Tags.compatibility)
+def check_http(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E008 to E012, W004: what the API over HTTP runs on."""
+    if check_settings(None):
+        return []
+    return [*_wrong_offer(), *_wrong_addresses(), *_wrong_limits(), *_wrong_signatures()]
+
+
+def _wrong_offer() -> Iterator[CheckMessage]:
+    from agent_sessions.store.offer import offer
+
+    try:
+        capabilities = offer().capabilities
+    except NoStore as problem:
+        yield Error(
+            problem.message,
+            hint="Until it can be made, every call is refused. See docs/store.md.",
+            id="agent_sessions.E008",
+        )
+        return
+    for one in capabilities:
+        if one.method != "GET" and not one.requires_session and one.name != "contact":
+            yield Warning(
+                f"The capability {one.name!r} changes something ({one.method}) and needs no session.",
+                hint="Register it with requires_session=True, so that the call is in a history (contract item 29).",
+                id="agent_sessions.W004",
+            )
+
+
+def _wrong_addresses() -> Iterator[CheckMessage]:
+    if settings.site and not _is_origin(settings.site):
+        yield Error(
+            "AGENT_SESSIONS['SITE'] is not the origin of a web site.",
+            hint="Set it to scheme and host alone, such as 'https://shop.example': manifests and links begin with it.",
+            id="agent_sessions.E009",
+        )
+    if settings.cors_origin not in ("", "*") and not _is_origin(settings.cors_origin):
+        yield Error(
+            "AGENT_SESSIONS['CORS_ORIGIN'] is neither '*' nor an origin.",
+            hint="Set it to '*', to scheme and host alone, such as 'https://agent.example', or to '' for none.",
+            id="agent_sessions.E009",
+        )
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return parts.scheme in ("http", "https") and bool(host) and text == f"{parts.scheme}://{parts.netloc}"
+
+
+def _wrong_limits() -> Iterator[CheckMessage]:
+    alias = settings.limits_cache
+    if alias not in django_settings.CACHES:
+        yield Error(
+            f"AGENT_SESSIONS['LIMITS_CACHE'] names the cache {alias!r}, which CACHES does not have.",
+            hint="Name an alias of CACHES that all processes share.",
+            id="agent_sessions.E010",
+        )
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W003: whether requests are counted over all processes. A single process for trying things out needs no more."""
+    if check_settings(None) or not settings.max_requests_per_minute:
+        return []
+    backend = str(django_settings.CACHES.get(settings.limits_cache, {}).get("BACKEND", ""))
+    if backend not in _CANNOT_COUNT:
+        return []
+    return [
+        Warning(
+            f"AGENT_SESSIONS['LIMITS_CACHE'] is {settings.limits_cache!r} ({backend}), which cannot count for all "
+            "processes.",
+            hint="Requests per minute are then limited per process, or not exactly. Use Redis or Memcached.",
+            id="agent_sessions.W003",
+        )
+    ]
+
+
+def _wrong_signatures() -> Iterator[CheckMessage]:
+    if not settings.requires_signatures and not settings.signature_directories:
+        return
+    try:
+        from agent_sessions.identity.verifier import SignatureVerifier
+    except ImportError:
+        yield Error(
+            "AGENT_SESSIONS['SIGNATURES'] or 'SIGNATURE_DIRECTORIES' asks for what is not installed.",
+            hint="Install agent-sessions[identity], or leave both settings out.",
+            id="agent_sessions.E011",
+        )
+        return
+    try:
+        SignatureVerifier(directories=settings.signature_directories, cache=caches["default"])
+    except ValueError as problem:
+        yield Error(
+            f"AGENT_SESSIONS['SIGNATURE_DIRECTORIES']: {problem}",
+            hint="List https origins of key directories, such as 'https://agent.example'.",
+            id="agent_sessions.E012",
+        )
+    if settings.requires_signatures and not settings.signature_directories:
+        yield Error(
+            "AGENT_SESSIONS['SIGNATURES'] is 'require' and no key directory is accepted: nobody can call.",
+            hint="List the origins of the agents in SIGNATURE_DIRECTORIES.",
+            id="agent_sessions.E012",
         )
 
 

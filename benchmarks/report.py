@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.http import CART_ADD
 from benchmarks.measure import TOTAL, Result, Side
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 CHANGE_AT_LEAST = {2: 0.8, 256: 2.0}
+CART_ADD_AT_LEAST = 0.4
 SIZES_WITHIN, LATE_WITHIN, BYTES_WITHIN = 1.2, 1.1, 2.0
 
 
@@ -40,6 +42,9 @@ def targets(results: Iterable[Result]) -> Iterator[Target]:
         elif result.bench == "stored":
             what = f"bytes per change at {result.kb} kB: against the event's own JSON"
             yield Target(what, result.options, result.facts["change"] / result.facts["event"], BYTES_WITHIN)
+        elif result.bench == "http":
+            what = f"{CART_ADD} over HTTP, {result.clients} worker(s): rate against an empty view"
+            yield Target(what, result.options, 1 / result.side(CART_ADD).ratio[0], CART_ADD_AT_LEAST, at_least=True)
 
 
 def render(results: Sequence[Result], machine: Sequence[tuple[str, str]], peers: dict[str, str]) -> str:
@@ -57,6 +62,7 @@ def render(results: Sequence[Result], machine: Sequence[tuple[str, str]], peers:
         ),
         section("Reading", READ_HEADER, side_rows(results, ("read", "past"), sized=True)),
         section("Bytes stored per change", STORED_HEADER, stored_rows(results)),
+        section("Over HTTP, behind gunicorn", HTTP_HEADER, http_rows(results)),
         section("Eight clients on one session (2 kB)", CONTENTION_HEADER, contention_rows(results)),
         section("Other ways to write it by hand", READ_HEADER, side_rows(results, ("variants",), sized=True)),
         section("Beside other session stores: a write", PEER_HEADER, peer_rows(results, "peers: write")),
@@ -79,6 +85,7 @@ CHANGE_HEADER = (
     "p99",
     "ours / theirs",
 )
+HTTP_HEADER = ("workers", "options", "", "per second", "p50", "p99", "rate against the empty view")
 READ_HEADER = ("state", "options", "", "per second", "p50", "p99", "ours / this")
 STORED_HEADER = (
     *("state", "options", "bytes per change", "event's JSON", "ratio", "event rows", "version rows"),
@@ -145,6 +152,13 @@ def stored_rows(results: Iterable[Result]) -> Iterator[tuple[str, ...]]:
         parts = (f"{facts[name]:,.0f}" for name in STORED_FACTS)
         start = (f"{result.kb} kB", result.options, f"{facts['change']:,.0f}", f"{facts['event']:,.0f}")
         yield *start, compared, *parts
+
+
+def http_rows(results: Iterable[Result]) -> Iterator[tuple[str, ...]]:
+    for result in ordered(results, "http"):
+        for side in result.sides:
+            compared = "1" if side is result.sides[0] else f"{1 / side.ratio[0]:.2f}"
+            yield str(result.clients), result.options, side.name, *speed(side), compared
 
 
 def contention_rows(results: Iterable[Result]) -> Iterator[tuple[str, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import handwritten, ours, peers
 from benchmarks.clients import CLIENTS, WARM_UP, Job, compete
 from benchmarks.handwritten import PlainJSONSession
+from benchmarks.http import over_http
 from benchmarks.measure import Contestant, Result, Scale, block, turns
 from benchmarks.ours import BLOCKS, HALF_WAY, OurSession
 from benchmarks.profiling import breakdown
@@ -183,4 +184,5 @@ SUITE: dict[str, Benchmark] = {
     "variants": variants,
     "peers": beside,
     "breakdown": breakdown,
+    "http": over_http,
 }

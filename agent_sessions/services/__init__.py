@@ -7,7 +7,13 @@ from agent_sessions.services.conversation import Added, add_message
 from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
 from agent_sessions.services.handoffs import complete_handoff, note_handoff_opened
 from agent_sessions.services.integrity import quarantine_damaged, release_session, repair_session
-from agent_sessions.services.keys import SigningKey, caller_pseudonym, consumer_pseudonym, rotate_signing_key, signing_keys
+from agent_sessions.services.keys import (
+    SigningKey,
+    caller_pseudonym,
+    consumer_pseudonym,
+    rotate_signing_key,
+    signing_keys,
+)
 from agent_sessions.services.sessions import (
     OpenedSession,
     change_session,

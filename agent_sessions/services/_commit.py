@@ -138,7 +138,7 @@ def _attempt(head: SessionHead, draft: Draft, end: Ending | None, message: Addin
     else:
         require_live(head, now)
     if draft.expected_version not in (None, head.version):
-        raise _conflict(head, draft.expected_version)
+        raise conflict_with(head, draft.expected_version)
     key = head.data_key()
     if draft.patch and head.schema != shapes.SCHEMA_VERSION and draft.kind != MIGRATED:
         return _migrate_and_attempt(head, key, draft)
@@ -199,7 +199,8 @@ def _migrate_and_attempt(head: SessionHead, key: bytes, draft: Draft) -> Committ
         return _attempt(migrated, replace(draft, expected_version=migrated.version), None, None)
 
 
-def _conflict(head: SessionHead, expected: int) -> VersionConflict:
+def conflict_with(head: SessionHead, expected: int) -> VersionConflict:
+    """Return the refusal of a change of version ``expected``, with what has changed since."""
     changes: tuple[Difference, ...] = ()
     # What has changed is a courtesy: the refusal stands even where the content cannot be read.
     with suppress(SessionDamaged, ContentErased, KeyProblem):

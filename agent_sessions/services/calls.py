@@ -20,10 +20,19 @@ from agent_sessions.conf import settings
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.domain.patch import apply_patch
-from agent_sessions.exceptions import AgentSessionsError, PolicyDenied, SessionEnded, VersionConflict
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    InvalidParameter,
+    InvalidToken,
+    InvalidValue,
+    PolicyDenied,
+    SessionEnded,
+    VersionConflict,
+)
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._heads import SessionHead, read_head
+from agent_sessions.selectors._heads import SessionHead, read_head, require_live
 from agent_sessions.selectors.history import current_state
+from agent_sessions.services._commit import conflict_with
 from agent_sessions.services.handoffs import Link, make_link
 from agent_sessions.services.sessions import change_session, end_session, record_event
 from agent_sessions.store.adapter import StoreContext
@@ -58,10 +67,12 @@ def call_capability(
 ) -> Answer:
     """Carry out one call of a capability. ``text`` names what of ``given`` came as text (query string, path).
 
-    With a session the call is an event of its history, refusals too; if that cannot be written, the call fails.
+    With a session the call is an event of its history, refusals too; if that cannot be written, the call fails. Not to
+    be called inside a transaction: what rolls back takes the record of the call with it.
 
-    Raises InvalidParameter, PolicyDenied, CartProblem, ItemNotFound, NoStore, VersionConflict (only against an
-    ``expected_version``, or when eight runs in a row were overtaken), and what ``change_session`` raises.
+    Raises InvalidParameter, PolicyDenied, CartProblem, ItemNotFound, NoStore, InvalidToken (it needs a session and got
+    none), VersionConflict (only against an ``expected_version``, or when eight runs in a row were overtaken), and what
+    ``change_session`` raises.
     """
     attempt = _Attempt(capability, given, text, ctx, method or capability.method, expected_version, timezone.now())
     for number in range(_ATTEMPTS):
@@ -69,7 +80,7 @@ def call_capability(
             return attempt.run(session)
         except VersionConflict as conflict:
             if session is None or expected_version is not None or number == _ATTEMPTS - 1:
-                attempt.record_refusal(session, conflict)
+                attempt.record_refusal(session, conflict.status, conflict.code)
                 raise
             session = read_head(session.session_id)
     raise AssertionError  # the last round returns or raises
@@ -93,16 +104,25 @@ class _Attempt:
         except VersionConflict:
             raise
         except AgentSessionsError as refusal:
-            self.record_refusal(session, refusal)
+            rule = refusal.rule if isinstance(refusal, PolicyDenied) else ""
+            self.record_refusal(session, refusal.status, refusal.code, rule)
             raise
         except Exception:
-            self._record(session, REFUSED, Call(self.capability.name, self.method, response_status=500))
+            self.record_refusal(session, 500, AgentSessionsError.code)
             raise
 
     def _run(self, session: SessionHead | None) -> Answer:
         offered = offer()
+        if session is None:
+            state: State = {}
+            if self.capability.requires_session:
+                raise InvalidToken
+        else:
+            require_live(session, self.started_at)
+            self._require_expected(session)
+            state = current_state(session).state
         params = check_params(self.capability.params, self.given, text=self.text)
-        state: State = {} if session is None else current_state(session).state
+        told = self._told(params)
         call = CapabilityCall(
             self.capability,
             params,
@@ -117,13 +137,18 @@ class _Attempt:
             raise _denial(verdict)
         outcome = self.capability.handler(call)
         if session is None:
+            if outcome.patch or outcome.handoff:
+                raise InvalidToken
             return Answer(outcome.data, outcome.status)
-        if outcome.patch:
-            objection = decide_after(offered.policies, call, apply_patch(state, outcome.patch))
+        if outcome.handoff and not isinstance(outcome.data, dict):
+            raise TypeError(f"{self.capability.name}: what is handed to a human is answered with a map.")
+        if outcome.patch or outcome.handoff:
+            after = apply_patch(state, outcome.patch or {})
+            objection = decide_after(offered.policies, call, after)
             if objection is not None and not objection.allowed:
                 raise _denial(objection)
             verdict = objection or verdict
-        return self._write(session, outcome, self._told(params, verdict.rule, outcome.status))
+        return self._write(session, outcome, replace(told, policy_rule=verdict.rule, response_status=outcome.status))
 
     def _write(self, session: SessionHead, outcome: Outcome, told: Call) -> Answer:
         kind = outcome.kind or self.capability.kind
@@ -148,16 +173,20 @@ class _Attempt:
                 made = end_session(session.session_id, reason=EndReason.COMPLETED, expected_version=made.version)
         return made.version, link
 
-    def record_refusal(self, session: SessionHead | None, refusal: AgentSessionsError) -> None:
+    def _require_expected(self, session: SessionHead) -> None:
+        """Refuse what is based on another version before anything is done, and say what has changed since."""
+        if self.expected_version not in (None, session.version):
+            raise conflict_with(session, self.expected_version)
+
+    def record_refusal(self, session: SessionHead | None, status: int, code: str, rule: str = "") -> None:
         """Record what was refused and why; parameters are left out, since nobody has checked them."""
-        rule = refusal.rule if isinstance(refusal, PolicyDenied) else ""
         told = Call(
             self.capability.name,
             self.method,
-            params={"code": refusal.code},
+            params={"code": code},
             policy_result="deny" if rule else "allow",
             policy_rule=rule or DEFAULT,
-            response_status=refusal.status,
+            response_status=status,
             started_at=self.started_at,
         )
         with suppress(SessionEnded):  # whoever is too late is not in the history
@@ -167,19 +196,23 @@ class _Attempt:
         if session is not None and settings.audit:
             record_event(session.session_id if kind == REFUSED else session, kind=kind, call=told)
 
-    def _told(self, params: Mapping[str, Any], rule: str, status: int) -> Call:
-        """Return the call as its event tells it: what was typed is sealed, defaults are left out."""
+    def _told(self, params: Mapping[str, Any]) -> Call:
+        """Return the call as its event tells it: what was typed is sealed, defaults are left out.
+
+        Made before the handler runs, so that what cannot be recorded is not done.
+        """
         declared = self.capability.params
         sent = {name: recordable(value) for name, value in params.items() if value != declared[name].default}
-        return Call(
-            self.capability.name,
-            self.method,
-            params={name: value for name, value in sent.items() if declared[name].shown},
-            private={name: value for name, value in sent.items() if not declared[name].shown},
-            policy_rule=rule,
-            response_status=status,
-            started_at=self.started_at,
-        )
+        try:
+            return Call(
+                self.capability.name,
+                self.method,
+                params={name: value for name, value in sent.items() if declared[name].shown},
+                private={name: value for name, value in sent.items() if not declared[name].shown},
+                started_at=self.started_at,
+            )
+        except InvalidValue as refused:
+            raise InvalidParameter(max(sent, key=lambda name: len(repr(sent[name]))), refused.problem) from None
 
 
 def _facts(head: SessionHead) -> SessionFacts:

@@ -6,20 +6,25 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from agent_sessions.domain.identity import SYSTEM
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.exceptions import AgentSessionsError, InvalidValue, SessionEnded
-from agent_sessions.models import Session
+from agent_sessions.models import Caller, Session
+from agent_sessions.selectors import _rows
 from agent_sessions.selectors.sessions import ids_of, overdue, revoked, unsealed
 from agent_sessions.services.artifacts import seal_artifact
 from agent_sessions.services.keys import revoke_token_key
 from agent_sessions.services.sessions import check_text, end_session, expire_session
 
 logger = logging.getLogger("agent_sessions")
+
+CALLER_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,13 @@ class Expired:
 def expire_sessions(*, limit: int = 500) -> Expired:
     """End up to ``limit`` sessions past their deadline, and as many whose key was revoked; seal as many artifacts.
 
-    Safe to run twice at once and to stop anywhere. A session that fails is logged and holds up no other.
+    Safe to run twice at once and to stop anywhere. A session that fails is logged and holds up no other. Up to
+    ``limit`` callers who opened nothing for a day are forgotten.
     """
     late, late_failed = _each(overdue(), expire_session, limit)
     dead, dead_failed = _each(revoked(), _end_revoked, limit)
     sealed, unsealed_failed = _each(unsealed(), seal_artifact, limit)
+    _forget_callers(limit)
     return Expired(late + dead, sealed, late_failed + dead_failed + unsealed_failed)
 
 
@@ -66,6 +73,15 @@ def end_revoked_sessions(*, note: str = "") -> int:
 
 def _end_revoked(session_id: uuid.UUID, note: str = "") -> None:
     end_session(session_id, reason=EndReason.REVOKED, actor=SYSTEM, note=note)
+
+
+def _forget_callers(limit: int) -> None:
+    """Delete rows that only serve to count a caller's sessions one at a time: the next session makes it anew."""
+    alias = _rows.write_connection().alias
+    old = Caller.objects.using(alias).filter(seen_at__lt=timezone.now() - CALLER_KEPT)
+    # The time is asked for again by the statement that deletes: who comes back meanwhile is kept.
+    if some := list(old.values_list("pk", flat=True)[:limit]):
+        old.filter(pk__in=some).delete()
 
 
 def _each(sessions: QuerySet[Session], act: Callable[[uuid.UUID], object], limit: int | None) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from agent_sessions.crypto.tokens import token_digest
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import EndReason
-from agent_sessions.exceptions import HandoffClosed, VersionConflict
+from agent_sessions.exceptions import HandoffClosed, InvalidValue, SessionEnded, VersionConflict
 from agent_sessions.models import CheckoutHandoff
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
@@ -69,6 +69,8 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
     agent has changed the cart since ``version``, HandoffNotFound, InvalidValue.
     """
     check_text("/order_ref", order_ref, 100)
+    if not order_ref:
+        raise InvalidValue("/order_ref", "Send the reference by which the shop finds the order, such as its number.")
     row = stored_handoff(handoff_id)
     with transaction.atomic(using=_alias()):
         # The session first, as the agent's calls do it: who locks in one order never waits for each other in a circle.
@@ -79,7 +81,10 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
             if head.version != version:
                 raise _conflict(row, version, head)
             call = Call(capability="checkout", params={"order": order_ref})
-            end_session(head, reason=EndReason.COMPLETED, expected_version=version, actor=actor, call=call)
+            try:
+                end_session(head, reason=EndReason.COMPLETED, expected_version=version, actor=actor, call=call)
+            except SessionEnded as too_late:  # its deadline has just passed, or its token was revoked
+                raise HandoffClosed(HandoffStatus.ENDED.value) from too_late
         elif version != row.version:
             raise _conflict(row, version, head)
         row.order_ref, row.ordered_at = order_ref, timezone.now()

@@ -258,9 +258,10 @@ def _require_free_place(alias: str, session: Session, most: int) -> None:
     live = Session.objects.using(alias).filter(
         caller=session.caller, status=Status.ACTIVE.value, expires_at__gt=session.created_at
     )
-    deadlines = sorted(live.values_list("expires_at", flat=True))
-    if len(deadlines) >= most:
-        wait = deadlines[len(deadlines) - most] - session.created_at
+    # Once this one of the deadlines has passed, there is one fewer than the most.
+    frees_place = live.order_by("-expires_at").values_list("expires_at", flat=True)[most - 1 : most]
+    for deadline in frees_place:
+        wait = deadline - session.created_at
         raise TooManySessions(limit=most, retry_after=min(ceil(wait.total_seconds()), MAX_RETRY_AFTER))
 
 

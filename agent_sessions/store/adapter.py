@@ -74,7 +74,7 @@ class CartLine:
 
 @dataclass(frozen=True, slots=True)
 class PricedLine:
-    """What a line costs now; ``total`` before discounts."""
+    """What a line costs now, all pieces of it; ``total`` before discounts. One for each line that was asked for."""
 
     id: str
     item: str

@@ -52,6 +52,8 @@ class Param:
             raise ValueError(f"A parameter's type is one of {', '.join(PARAM_TYPES)}.")
         if self.required and self.default is not NOTHING:
             raise ValueError("A parameter that is required has no default.")
+        if not all(isinstance(given, tuple) for given in (self.aliases, self.enum)):
+            raise ValueError("Give aliases and enum as tuples.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +137,21 @@ class Capability:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no name of a capability: lower case, digits, dots and underscores.")
-        if self.method not in METHODS or not set(self.also) <= set(METHODS):
-            raise ValueError(f"{self.name}: the method is one of {', '.join(METHODS)}.")
+        if not set(self.methods) <= set(METHODS) or len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"{self.name}: a method is one of {', '.join(METHODS)}, and named once.")
         if not _PATH.fullmatch(self.path) or self.path.split("/")[1] in ("session", "audit"):
             raise ValueError(f"{self.name}: {self.path!r} is no path below the API, or belongs to the package.")
         check_kind(self.kind)
         for name in self.params:
             if not _PARAM.fullmatch(name):
                 raise ValueError(f"{self.name}: {name!r} is no name of a parameter.")
+        names = [name for own, param in self.params.items() for name in (own, *param.aliases)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{self.name}: {name} is the name or an alias of two parameters.")
         for part in self.path_params:
-            if part not in self.params:
-                raise ValueError(f"{self.name}: the path names {part}, which is no parameter.")
+            if part not in self.params or self.path_params.count(part) > 1:
+                raise ValueError(f"{self.name}: the path names {part}, which is no parameter, or names it twice.")
         if self.human_handoff and not self.requires_session:
             raise ValueError(f"{self.name}: what is handed to a human is a session's cart, so it requires a session.")
 

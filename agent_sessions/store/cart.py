@@ -17,7 +17,7 @@ from agent_sessions.domain.money import format_amount
 from agent_sessions.domain.patch import diff
 from agent_sessions.domain.values import MAX_KEY_LENGTH
 from agent_sessions.exceptions import CartProblem, ItemNotFound
-from agent_sessions.store.adapter import CartLine, Problem, Quote
+from agent_sessions.store.adapter import CartLine, PricedLine, Problem, Quote
 from agent_sessions.store.capabilities import CapabilityCall
 from agent_sessions.types import JSONValue, Patch, State
 
@@ -36,16 +36,19 @@ def repriced(
 ) -> Patch:
     """Return the patch that gives the call's cart these lines and vouchers, at what the store asks for them now.
 
-    What is None stays as it is. ``about`` names the lines and vouchers that the call is about: what the store has
-    against them refuses it. Problems of the rest are told in the answer and hold up nothing before checkout; with
+    What is None stays as it is. What the store has against a line or a voucher that is new or changed, or is named in
+    ``about``, refuses the call. Problems of the rest are told in the answer and hold up nothing before checkout; with
     ``about=None`` every problem refuses. Raises CartProblem, ItemNotFound.
     """
-    wanted = cart_lines(call.state) if lines is None else lines
-    codes = cart_vouchers(call.state) if vouchers is None else list(vouchers)
+    had, had_codes = cart_lines(call.state), cart_vouchers(call.state)
+    wanted = had if lines is None else lines
+    codes = had_codes if vouchers is None else list(vouchers)
     if len(wanted) > MAX_LINES:
         raise CartProblem(f"A cart has at most {MAX_LINES} lines.")
     quote = _price(call, wanted, codes)
-    grave = [one for one in quote.problems if about is None or one.line in about or one.voucher in about]
+    concerned = {key for key, line in wanted.items() if line != had.get(key)} | set(codes).difference(had_codes)
+    concerned |= set(about or ()) - {""}
+    grave = [one for one in quote.problems if about is None or {one.line, one.voucher} & concerned]
     if grave:
         raise _refusal(grave)
     return _patch(call.state, quote, wanted, codes)
@@ -105,7 +108,8 @@ def _price(call: CapabilityCall, lines: Lines, vouchers: Sequence[str]) -> Quote
     quote = call.store.price(wanted, vouchers, ctx=call.ctx)
     priced = {line.id: line.quantity for line in quote.lines}
     blamed = {problem.line for problem in quote.problems}
-    if any(priced.get(line.id) != line.quantity and line.id not in blamed for line in wanted):
+    twice_or_more = len(priced) != len(quote.lines) or not priced.keys() <= lines.keys()
+    if twice_or_more or any(priced.get(one.id) != one.quantity and one.id not in blamed for one in wanted):
         raise CartProblem("The store could not price the whole cart. Try again later.")
     return quote
 
@@ -134,6 +138,7 @@ def _patch(state: State, quote: Quote, wanted: Lines, vouchers: Sequence[str]) -
             title=line.title,
             variant=line.variant,
             options=dict(line.options),
+            extra=_line_extra(before.get(line.id), line),
         )
         for line in quote.lines
     }
@@ -145,7 +150,8 @@ def _patch(state: State, quote: Quote, wanted: Lines, vouchers: Sequence[str]) -
         )
         for one in quote.discounts
     }
-    shopping["vouchers"] = {code: {} for code in vouchers}
+    known = _as_map(shopping.get("vouchers"))
+    shopping["vouchers"] = {code: known.get(code, {}) for code in vouchers}
     extra = _present(
         subtotal=quote.subtotal,
         shipping=quote.shipping,
@@ -160,6 +166,12 @@ def _patch(state: State, quote: Quote, wanted: Lines, vouchers: Sequence[str]) -
     return diff(state, {**state, "shopping": shopping})
 
 
+def _line_extra(before: object, line: PricedLine) -> dict[str, Any]:
+    """What the shop keeps with a line, and its total where that is not pieces times price."""
+    extra = {name: kept for name, kept in _as_map(_as_map(before).get("extra")).items() if name != "total"}
+    return extra if line.total == line.unit_price * line.quantity else {**extra, "total": line.total}
+
+
 def _line_answer(key: str, line: dict[str, Any]) -> dict[str, Any]:
     currency = line["currency"]
     return {
@@ -172,7 +184,7 @@ def _line_answer(key: str, line: dict[str, Any]) -> dict[str, Any]:
         "options": line.get("options", {}),
         "currency": currency,
         **money("unit_price", line["unit_price"], currency),
-        **money("total", line["unit_price"] * line["quantity"], currency),
+        **money("total", line.get("extra", {}).get("total", line["unit_price"] * line["quantity"]), currency),
     }
 
 

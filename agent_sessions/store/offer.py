@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -15,6 +16,9 @@ from agent_sessions.store.adapter import StoreAdapter
 from agent_sessions.store.capabilities import Capability, registry
 from agent_sessions.store.policies import Policy, WithinScope
 from agent_sessions.store.shopping import built_in
+
+_FEATURES = frozenset({"browse", "contact"})
+_ALWAYS = frozenset({"search", "detail", "price", "open_handoff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,13 @@ def _offer(store_path: str, policies_path: str, generation: int) -> Offer:  # no
     names = {one.name for one in built}
     capabilities = [own.get(one.name, one) for one in built] + [one for one in own.values() if one.name not in names]
     routes: dict[str, dict[str, Capability]] = {}
+    spelled: dict[str, str] = {}
     for one in capabilities:
-        by_method = routes.setdefault(one.path, {})
+        # Two spellings of one address would hide one of them, so there is one.
+        path = spelled.setdefault(re.sub(r":[^/]+", ":", one.path), one.path)
+        if path != one.path:
+            raise NoStore(f"{one.name} is at {one.path}, which is also {path}. Name its parts the same.")
+        by_method = routes.setdefault(path, {})
         for method in one.methods:
             if method in by_method:
                 raise NoStore(f"{one.name} and {by_method[method].name} are both at {method} {one.path}.")
@@ -85,11 +94,13 @@ def _make_store(path: str) -> StoreAdapter:
         store = import_string(path)()
     except Exception as problem:
         raise NoStore(f"AGENT_SESSIONS['STORE'] ({path}) cannot be made: {type(problem).__name__}.") from problem
-    if not isinstance(store, StoreAdapter):
-        raise NoStore(
-            f"AGENT_SESSIONS['STORE'] ({path}) is no StoreAdapter: see docs/store.md for what it has to have."
-        )
-    return store
+    features = getattr(store, "features", None)
+    if not isinstance(features, Set) or not features <= _FEATURES:
+        raise NoStore(f"AGENT_SESSIONS['STORE'] ({path}): features is a set of {' and '.join(sorted(_FEATURES))}.")
+    missing = sorted(name for name in _ALWAYS | features if not callable(getattr(store, name, None)))
+    if missing:
+        raise NoStore(f"AGENT_SESSIONS['STORE'] ({path}) has no {', '.join(missing)}: see docs/store.md.")
+    return cast("StoreAdapter", store)
 
 
 def _policies(path: str) -> Sequence[Policy]:
@@ -111,6 +122,8 @@ def _path_params(pattern: list[str], parts: list[str]) -> dict[str, str] | None:
         if not expected.startswith(":"):
             if expected != part:
                 return None
+        elif not part:
+            return None
         elif part != expected:
             found[expected[1:]] = part
     return found if len(parts) == len(pattern) or pattern[-1].startswith(":") else None

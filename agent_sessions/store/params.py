@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from typing import Any
 
 from agent_sessions.domain.values import MAX_INTEGER, check_value
@@ -39,10 +40,10 @@ def check_params(
             if param.required:
                 raise InvalidParameter(name, f"Send it: {_A[param.type]}{_described(param)}.")
             if param.default is not NOTHING:
-                checked[name] = param.default
+                checked[name] = deepcopy(param.default)  # a handler may change its own
             continue
-        if sent in text and isinstance(value, str):
-            value = _read(name, param, value)
+        if sent in text:
+            value = _read(name, param.type, param.items, value)
         _check(name, param, value)
         checked[name] = value
     return checked
@@ -50,7 +51,7 @@ def check_params(
 
 def recordable(value: Any) -> Any:
     """Return a checked value as an event can hold it: fractions as text, nulls left out."""
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
         return {key: recordable(item) for key, item in value.items() if item is not None}
@@ -59,23 +60,28 @@ def recordable(value: Any) -> Any:
     return value
 
 
-def _read(name: str, param: Param, text: str) -> object:
-    """Read a value that came as text."""
-    if param.type == "string":
-        return text
-    if param.type == "integer" and _INTEGER.fullmatch(text):
-        return int(text)
-    if param.type == "number" and _NUMBER.fullmatch(text):
-        return int(text) if _INTEGER.fullmatch(text) else float(text)
-    if param.type == "boolean" and text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if param.type in ("array", "object"):
+def _read(name: str, kind: str, items: str, sent: object) -> object:
+    """Read a value that came as text. A list is JSON, or its values with commas between, or the name many times."""
+    if kind == "array" and isinstance(sent, list):
+        return [_read(name, items or "string", "", one) for one in sent]
+    if not isinstance(sent, str):
+        return sent
+    if kind == "string":
+        return sent
+    if kind == "integer" and _INTEGER.fullmatch(sent):
+        return int(sent)
+    if kind == "number" and _NUMBER.fullmatch(sent):
+        return int(sent) if _INTEGER.fullmatch(sent) else float(sent)
+    if kind == "boolean" and sent in _BOOLEANS:
+        return _BOOLEANS[sent]
+    if kind == "array" and not sent.lstrip().startswith("["):
+        return _read(name, kind, items, sent.split(",") if sent else [])
+    if kind in ("array", "object"):
         try:
-            return json.loads(text)
+            return json.loads(sent)
         except (ValueError, RecursionError):
-            if param.type == "array":
-                return text.split(",")
-    raise InvalidParameter(name, f"Send {_A[param.type]}.")
+            pass
+    raise InvalidParameter(name, f"Send {_A[kind]}.")
 
 
 def _check(name: str, param: Param, value: object) -> None:
@@ -85,6 +91,8 @@ def _check(name: str, param: Param, value: object) -> None:
         check_value(recordable(value))
     except InvalidValue as refused:
         raise InvalidParameter(name, refused.problem) from None
+    except RecursionError:
+        raise InvalidParameter(name, "It goes too deep; keep it flatter.") from None
     if param.items and isinstance(value, list) and not all(_is_a(param.items, item) for item in value):
         raise InvalidParameter(name, f"Send a list; each of its values is {_A[param.items]}.")
     if param.enum and not any(type(value) is type(choice) and value == choice for choice in param.enum):

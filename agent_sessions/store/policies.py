@@ -13,6 +13,7 @@ from typing import Protocol
 
 from agent_sessions.domain.money import format_money
 from agent_sessions.store.capabilities import CapabilityCall
+from agent_sessions.store.cart import cart_lines, cart_vouchers
 from agent_sessions.types import State
 
 
@@ -48,6 +49,11 @@ class _Rule:
     name: str
     capabilities: Sequence[str] = ("*",)
     agents: Sequence[str] = ("*",)
+
+    def __post_init__(self) -> None:
+        # A text would be taken for its letters, and "cart.*" has a star among them.
+        if isinstance(self.capabilities, str) or isinstance(self.agents, str):
+            raise TypeError(f"{self.name}: give capabilities and agents as tuples of patterns.")
 
     def _concerns(self, call: CapabilityCall) -> bool:
         agent = "" if call.session is None else call.session.agent.name
@@ -113,7 +119,7 @@ class SpendCap(_Rule):
     currency: str
 
     def after(self, call: CapabilityCall, state: State) -> Verdict | None:
-        return _over(self.name, self.amount, self.currency, call.state, state) if self._concerns(call) else None
+        return _over(self.name, self.amount, self.currency, call, state) if self._concerns(call) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +130,13 @@ class NeedsHuman(_Rule):
     message: str = "A person has to do this. Hand the cart over with checkout, or ask the consumer."
 
     def before(self, call: CapabilityCall) -> Verdict | None:
+        return self.after(call, call.state)
+
+    def after(self, call: CapabilityCall, state: State) -> Verdict | None:
+        # Asked again when the call has brought the prices up to date.
         if not self._concerns(call):
             return None
-        total = _total(call.state)
+        total = _total(state)
         if self.over is not None and (total is None or total[0] <= self.over):
             return None
         return Verdict(False, self.name, self.message, needs_human=True)
@@ -150,7 +160,7 @@ class WithinScope:
         scope = None if call.session is None else call.session.scope
         if scope is None or scope.spend_cap is None:
             return None
-        return _over(self.name, scope.spend_cap, scope.currency, call.state, state)
+        return _over(self.name, scope.spend_cap, scope.currency, call, state)
 
 
 DEFAULT = "default"
@@ -181,14 +191,29 @@ def _total(state: State) -> tuple[int, str] | None:
     return (total, currency) if isinstance(total, int) and isinstance(currency, str) else None
 
 
-def _over(rule: str, amount: int, currency: str, before: State, after: State) -> Verdict | None:
-    """Refuse a change that makes a cart cost more than the limit. What makes it cheaper is never refused."""
-    was, total = _total(before), _total(after)
+def _over(rule: str, amount: int, currency: str, call: CapabilityCall, after: State) -> Verdict | None:
+    """Refuse a change that makes a cart cost more than the limit, and to hand over one that does.
+
+    What makes it cheaper is never refused, nor what only takes out: prices may have risen since, and this is the way
+    back.
+    """
+    was, total = _total(call.state), _total(after)
     if total is None:
         return None
+    if not call.capability.human_handoff:
+        if _only_takes_out(call.state, after):
+            return None
+        if was is not None and was[1] == total[1] and total[0] <= was[0]:
+            return None
     if total[1] != currency:
         return Verdict(False, rule, f"The limit is in {currency}; the cart is in {total[1]}.", needs_human=True)
-    if total[0] <= amount or (was is not None and was[1] == currency and total[0] <= was[0]):
+    if total[0] <= amount:
         return None
     told = f"The cart would cost {format_money(*total)}; the limit is {format_money(amount, currency)}."
     return Verdict(False, rule, told, needs_human=True)
+
+
+def _only_takes_out(before: State, after: State) -> bool:
+    had, has = cart_lines(before), cart_lines(after)
+    kept = cart_vouchers(before) == cart_vouchers(after)
+    return kept and has != had and all(key in had and line[1] <= had[key][1] for key, line in has.items())

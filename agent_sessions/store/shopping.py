@@ -75,7 +75,7 @@ def _view(call: CapabilityCall) -> Outcome:
 def _add(call: CapabilityCall) -> Outcome:
     item, quantity = call.params["item_id"], call.params["quantity"]
     lines = cart_lines(call.state)
-    key = line_id(item)
+    key = next((key for key, (known, _) in lines.items() if known == item), line_id(item))
     lines[key] = (item, quantity + (lines[key][1] if key in lines else 0))
     return _changed(call, lines, key, status=201)
 

@@ -1,0 +1,164 @@
+"""JSON Schemas of what the API takes and answers, for the OpenAPI description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agent_sessions.domain.identity import MAX_TEXT
+from agent_sessions.services.sessions import MAX_NOTE
+from agent_sessions.store import Param
+from agent_sessions.store.capabilities import NOTHING
+from agent_sessions.store.params import MAX_TEXT as MAX_PARAM
+
+Schema = dict[str, Any]
+
+_TEXT: Final[Schema] = {"type": "string"}
+_TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+
+REFUSAL: Final[Schema] = {
+    "type": "object",
+    "required": ["ok", "error", "code", "details"],
+    "properties": {
+        "ok": {"const": False},
+        "error": {"type": "string", "description": "What was wrong, and what to do next, in words."},
+        "code": {"type": "string", "description": "The same for programs; it does not change."},
+        "details": {"type": "object"},
+    },
+}
+OPENING: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "agent_name": {"type": "string", "maxLength": MAX_TEXT},
+        "agent_version": {"type": "string", "maxLength": MAX_TEXT},
+        "purpose": {"type": "string", "maxLength": MAX_NOTE, "description": "Why, in the agent's words."},
+        "parent_request": {
+            "type": "string",
+            "maxLength": 64,
+            "description": "One id for the sessions at several merchants that serve one request.",
+        },
+        "scope": {
+            "type": "object",
+            "description": "What the consumer allows the agent.",
+            "additionalProperties": False,
+            "properties": {
+                "capabilities": {"type": "array", "items": _TEXT},
+                "spend_cap": {"type": "integer", "minimum": 0, "description": "Minor units of the currency."},
+                "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+                "expires_at": _TIME,
+            },
+        },
+    },
+}
+OPENED: Final[Schema] = {
+    "type": "object",
+    "required": ["session_token", "session_id", "expires_at", "capabilities"],
+    "properties": {
+        "session_token": {"type": "string", "minLength": 32, "description": "A secret, shown this once."},
+        "session_id": {"type": "string", "format": "uuid", "description": "The session's public name."},
+        "expires_at": _TIME,
+        "capabilities": {"type": "array", "items": _TEXT, "description": "Those that need this session."},
+        "audit": {"const": True, "description": "There will be a signed artifact."},
+    },
+}
+ENDED: Final[Schema] = {
+    "type": "object",
+    "required": ["session_token", "ended_at", "ended"],
+    "properties": {
+        "session_token": _TEXT,
+        "ended_at": _TIME,
+        "ended": {"const": True},
+        "audit_artifact_url": _TEXT,
+    },
+}
+HANDOFF: Final[Schema] = {
+    "type": "object",
+    "required": ["handoff_url", "checkout_url", "human_handoff", "expires_at", "message"],
+    "properties": {
+        "handoff_url": {"type": "string", "format": "uri", "description": "For the human; agents do not follow it."},
+        "checkout_url": {"type": "string", "format": "uri"},
+        "human_handoff": {"const": True},
+        "expires_at": _TIME,
+        "message": _TEXT,
+    },
+}
+ARTIFACT: Final[Schema] = {
+    "type": "object",
+    "required": ["session_id", "site", "created_at", "ended_at", "agent", "events", "root_hash", "signature"],
+    "properties": {
+        "session_id": {"type": "string", "description": "SHA-256 of the token."},
+        "site": _TEXT,
+        "created_at": _TIME,
+        "ended_at": _TIME,
+        "agent": {"type": "object"},
+        "events": {"type": "array", "items": {"type": "object"}},
+        "root_hash": _TEXT,
+        "signature": _TEXT,
+        "public_key": _TEXT,
+    },
+}
+COMPONENTS: Final[Schema] = {"Refusal": REFUSAL, "Handoff": HANDOFF}
+HEADERS: Final[Schema] = {
+    "ETag": {"description": 'The session\'s version after the call, as "v3".', "schema": _TEXT},
+    "Link": {"description": "Where agents.json is.", "schema": _TEXT},
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}},
+    "X-RateLimit-Limit": {"description": "Requests per minute.", "schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"description": "Requests left in this minute.", "schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {"description": "When the minute ends, Unix time.", "schema": {"type": "integer"}},
+}
+IF_MATCH: Final[Schema] = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": 'The version that the call is based on, as "v3". If the session has moved on, nothing is written.',
+    "schema": _TEXT,
+}
+REFUSALS: Final[Mapping[str, str]] = {
+    "400": "Something in the request is missing or wrong, or the store cannot do it.",
+    "401": "The session token is missing, invalid or expired.",
+    "403": "A rule of the site, or of the consumer, does not allow it.",
+    "404": "There is nothing at this address, or no such item.",
+    "405": "The address does not take this method.",
+    "409": "The session has changed meanwhile, or is closed.",
+    "412": "The session is no longer at the version that If-Match names.",
+    "413": "The body, or what the session would hold, is too large.",
+    "425": "The session is still active.",
+    "429": "Too many requests in this minute, or too many live sessions.",
+    "500": "The site failed.",
+    "503": "The site cannot answer right now.",
+}
+
+
+def envelope(data: Schema) -> Schema:
+    """Return the schema of a success that holds ``data``."""
+    return {"type": "object", "required": ["ok", "data"], "properties": {"ok": {"const": True}, "data": data}}
+
+
+def json_content(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def of_param(param: Param) -> Schema:
+    """Return the JSON Schema of one parameter, with the bounds that agents.json cannot tell."""
+    schema: Schema = {"type": param.type}
+    if param.description:
+        schema["description"] = param.description
+    if param.default is not NOTHING:
+        schema["default"] = param.default
+    if param.enum:
+        schema["enum"] = list(param.enum)
+    if param.type == "array":
+        schema["items"] = {"type": param.items} if param.items else {}
+    lowest, highest = ("minLength", "maxLength") if param.type == "string" else ("minimum", "maximum")
+    if param.minimum is not None:
+        schema[lowest] = param.minimum
+    if param.maximum is not None or param.type == "string":
+        schema[highest] = MAX_PARAM if param.maximum is None else param.maximum
+    return schema
+
+
+def of_params(params: Mapping[str, Param]) -> Schema:
+    """Return the JSON Schema of a body that holds these parameters."""
+    schema: Schema = {"type": "object", "properties": {name: of_param(param) for name, param in params.items()}}
+    required = [name for name, param in params.items() if param.required]
+    return schema | {"required": required} if required else schema

@@ -1,0 +1,18 @@
+"""When the jobs run: ``app.conf.beat_schedule = {**BEAT_SCHEDULE}``.
+
+A plain dict that needs no Celery to be imported and no scheduler but the one that Celery brings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "agent_sessions.expire_sessions": {
+        "task": "agent_sessions.expire_sessions",
+        "schedule": 60.0,
+        # Dropped when the next one is due, so that a worker that was away has one job before it and not hundreds.
+        "options": {"expires": 60.0},
+    },
+}
+"""Job → Celery's entry for it; times in seconds."""

@@ -1,0 +1,33 @@
+"""The jobs, for Celery. Without it run the commands from cron; see docs/operations.md.
+
+The only module of the package that needs Celery: ``pip install agent-sessions[celery]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, astuple
+
+from agent_sessions import selectors, services
+
+try:
+    from celery import shared_task
+except ModuleNotFoundError as error:
+    if error.name != "celery":
+        raise
+    raise ImportError(
+        "agent_sessions.tasks needs Celery, which is not installed. Install agent-sessions[celery], or run "
+        "`manage.py expire_sessions` every minute from cron instead."
+    ) from error
+
+
+# Acknowledged when it is done, so that a job whose worker was killed is run again; it may run twice without harm.
+@shared_task(name="agent_sessions.expire_sessions", acks_late=True, reject_on_worker_lost=True)
+def expire_sessions(limit: int = 500) -> dict[str, int | bool]:
+    """End what is past its deadline or whose key was revoked and seal what has ended, up to ``limit`` of each (L6).
+
+    Return numbers of sessions as ``ended``, ``sealed`` and ``failed``, and whether the limit left any ``remaining``,
+    for the next run.
+    """
+    done = services.expire_sessions(limit=limit)
+    stopped = max(done.ended, done.sealed) >= limit
+    return {**asdict(done), "remaining": stopped and any(astuple(selectors.due_sessions()))}

@@ -1,0 +1,166 @@
+"""The package over HTTP: the demo's shop behind gunicorn, each call in turns with an empty view on the same server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.measure import Result, Scale, side
+
+API = "/.well-known/agents/api"
+EMPTY = "an empty view (POST)"
+CART_ADD = "cart.add"
+OPERATIONS = 60
+_PATIENCE = 30
+
+
+class Client:
+    """One agent with a connection of its own per request, as gunicorn's plain workers want it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.items: list[str] = []
+        self.token = self.ended = ""
+        self.number = 0
+
+    def ask(self, method: str, path: str, body: object = None, *, expected: int = 200) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self.token:
+            headers["X-Agent-Session"] = self.token
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status != expected:
+            raise RuntimeError(f"{method} {path} answered {answer.status}: {text[:300]!r}")
+        return json.loads(text).get("data")
+
+    def prepare(self) -> None:
+        """Begin a block with a session that holds one line, and an ended one whose artifact is sealed."""
+        self.token = ""
+        created = self.ask("POST", f"{API}/session", {"agent_name": "Bench"}, expected=201)
+        self.token = created["session_token"]
+        self.add()
+        self.ask("DELETE", f"{API}/session")
+        self.ended, self.token = self.token, ""
+        self.ask("GET", f"{API}/audit/{self.ended}")
+        self.create()
+        self.add()
+
+    def create(self) -> None:
+        self.token = ""
+        created = self.ask("POST", f"{API}/session", {"agent_name": "Bench"}, expected=201)
+        self.token = created["session_token"]
+
+    def add(self) -> None:
+        self.number += 1
+        item = self.items[self.number % len(self.items)]
+        self.ask("POST", f"{API}/cart", {"item_id": item, "quantity": 1}, expected=201)
+
+    def operations(self) -> dict[str, Callable[[], Any]]:
+        return {
+            EMPTY: lambda: self.ask("POST", "/empty", {"item_id": "x", "quantity": 1}, expected=201),
+            "session create": self.create,
+            CART_ADD: self.add,
+            "cart.view": lambda: self.ask("GET", f"{API}/cart"),
+            "search with a session": lambda: self.ask("GET", f"{API}/search?q=tea"),
+            "audit fetch": lambda: self.ask("GET", f"{API}/audit/{self.ended}"),
+        }
+
+
+def over_http(options: str, scale: Scale) -> Iterator[Result]:
+    """Requests per second of each call, with one and with two worker processes (and as many clients)."""
+    items = _stock_shop()
+    for workers in (1, 2):
+        with _server(workers) as port:
+            clients = [Client(port) for _ in range(workers)]
+            for client in clients:
+                client.items = items
+            yield Result("http", options, clients=workers, sides=_turns(clients, scale))
+
+
+def _turns(clients: list[Client], scale: Scale) -> list[Any]:
+    names = list(clients[0].operations())
+    times: dict[str, list[list[float]]] = {name: [] for name in names}
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    operations = scale.count(OPERATIONS)
+    with ThreadPoolExecutor(len(clients)) as pool:
+        for number in range(-1, scale.rounds):  # the first round is thrown away
+            list(pool.map(Client.prepare, clients))
+            for name in names if number % 2 == 0 else reversed(names):
+                start = time.perf_counter()
+                taken = list(pool.map(lambda client, name=name: _block(client, name, operations), clients))
+                elapsed = time.perf_counter() - start
+                if number >= 0:
+                    times[name] += taken
+                    rates[name].append(sum(map(len, taken)) / elapsed)
+    return [side(name, times[name], rates[name], rates[names[0]]) for name in names]
+
+
+def _block(client: Client, name: str, operations: int) -> list[float]:
+    operation, taken = client.operations()[name], []
+    for _ in range(operations):
+        start = time.perf_counter()
+        operation()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def _stock_shop() -> list[str]:
+    """Fill the shop in a process with its settings, with stock that no run empties; return ids of items."""
+    code = """
+import django; django.setup()
+from django.core.management import call_command
+from shop_demo.models import Variant
+call_command("migrate", run_syncdb=True, verbosity=0)
+call_command("seed_shop", verbosity=0)
+Variant.objects.update(stock=1_000_000)
+print("\\n" + " ".join(Variant.objects.order_by("pk").values_list("sku", flat=True)[:5]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, env=_environment(), stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.splitlines()[-1].split()
+
+
+@contextmanager
+def _server(workers: int) -> Iterator[int]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers),
+        "--worker-class", "sync", "--log-level", "warning", "benchmarks.http_wsgi",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env=_environment())
+    try:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                Client(port).ask("GET", "/.well-known/agents.json")
+                break
+            except OSError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise RuntimeError("The benchmark's server does not answer.") from None
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=_PATIENCE)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.http_settings"}

@@ -1,0 +1,222 @@
+"""A human pays for what an agent put together: exactly what they saw, exactly once.
+
+The provider is asked between transactions, never inside one. Before it is asked, a ``Payment`` row says that it will
+be; when the outcome is known, one transaction makes the order, or decides that the money goes back. Whoever comes
+second, in another window or after a crash, finds the row and joins instead of paying again: the table allows one open
+or successful payment per session (``shop_one_payment_per_session``).
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from agent_sessions import selectors, services
+from agent_sessions.domain.identity import Actor
+from agent_sessions.exceptions import HandoffClosed, VersionConflict
+from agent_sessions.store import CartLine, Handoff, Quote, StoreContext
+from agent_sessions.store.cart import cart_lines, cart_vouchers
+from shop_demo import payments
+from shop_demo.models import Order, OrderLine, Payment, Variant
+from shop_demo.payments import Charge, ProviderTimeout, provider
+from shop_demo.seen import Seen
+from shop_demo.store import DemoStore
+
+HUMAN = Actor("consumer")
+_REF_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+Outcome = Payment.Outcome
+
+
+class CartMoved(Exception):
+    """The cart, its prices, the stock or a voucher are not what the person saw. Nothing was charged."""
+
+
+class SoldOut(Exception):
+    """Between the payment and the order somebody else bought the last piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    email: str
+    name: str
+    address: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"email": self.email, "name": self.name, "address": self.address}
+
+
+def quote_of(handoff: Handoff) -> Quote:
+    """Price what the agent put together as of now."""
+    lines = [CartLine(key, item, quantity) for key, (item, quantity) in sorted(cart_lines(handoff.state).items())]
+    return DemoStore().price(lines, cart_vouchers(handoff.state), ctx=StoreContext())
+
+
+def instructions_of(handoff: Handoff) -> str:
+    """Return what the agent passed on about the delivery."""
+    shopping = handoff.state.get("shopping")
+    told = shopping.get("instructions") if isinstance(shopping, dict) else None
+    return told if isinstance(told, str) else ""
+
+
+def pay(handoff_id: uuid.UUID, *, seen: Seen, token: str, buyer: Buyer, submission: uuid.UUID) -> Payment:
+    """Charge what the person saw and make the order; return how it went.
+
+    ``submission`` is new with every form shown: the same form sent twice pays once. Raises CartMoved (nothing was
+    charged) and HandoffClosed.
+    """
+    key = f"{handoff_id}:{submission}"
+    payment = Payment.objects.filter(key=key).first() or _begin(handoff_id, key, seen, token, buyer)
+    if payment.outcome not in Payment.OPEN:
+        return payment
+    try:
+        charge = provider.charge(payment.token, payment.amount, payment.currency, payment.key)
+    except ProviderTimeout:
+        Payment.objects.filter(pk=payment.pk, outcome=Outcome.STARTED).update(outcome=Outcome.UNKNOWN)
+        payment.refresh_from_db()
+        return payment
+    return _settle(payment, charge)
+
+
+def check(payment: Payment) -> Payment:
+    """Find out what became of a payment whose outcome is open, and finish what it began. Charges nothing."""
+    if payment.outcome == Outcome.REFUNDING:
+        return _refund(payment)
+    if payment.outcome not in Payment.OPEN:
+        return payment
+    return _settle(payment, provider.status(payment.key) or provider.cancel(payment.key))
+
+
+def payment_in_the_way(session_id: uuid.UUID) -> Payment | None:
+    """Return the session's payment that keeps it from being charged again, if there is one."""
+    return Payment.objects.filter(session_id=session_id, outcome__in=Payment.IN_THE_WAY).select_related("order").first()
+
+
+def _begin(handoff_id: uuid.UUID, key: str, seen: Seen, token: str, buyer: Buyer) -> Payment:
+    """Write down that the person agreed to pay for what they saw, if that is still what there is."""
+    try:
+        with transaction.atomic(durable=True):
+            handoff = selectors.get_handoff(handoff_id)
+            open_one = payment_in_the_way(handoff.session_id)
+            if open_one is not None:
+                return open_one
+            if not handoff.can_be_paid:
+                raise HandoffClosed(handoff.status, handoff.order_ref)
+            quote = quote_of(handoff)
+            if not quote.lines or seen.what != Seen.of_quote(quote, handoff.version).what:
+                raise CartMoved
+            return Payment.objects.create(
+                key=key,
+                session_id=handoff.session_id,
+                session_version=handoff.version,
+                handoff_id=handoff.id,
+                token=token,
+                amount=quote.total,
+                currency=quote.currency,
+                agreed={**_agreed(quote), "instructions": instructions_of(handoff)},
+                buyer=buyer.as_json(),
+            )
+    except IntegrityError:  # another window was faster: its payment is the one
+        return Payment.objects.filter(session_id=selectors.get_handoff(handoff_id).session_id).latest("pk")
+
+
+def _settle(payment: Payment, charge: Charge) -> Payment:
+    """Carry out what the provider's answer means. Many may do it at once; one does it."""
+    if charge.outcome == payments.SUCCEEDED:
+        try:
+            _make_order(payment)
+        except (SoldOut, HandoffClosed, VersionConflict) as problem:
+            code = "sold_out" if isinstance(problem, SoldOut) else "cart_closed"
+            _move(payment, Outcome.REFUNDING, code)
+            payment.refresh_from_db()
+            return _refund(payment) if payment.outcome == Outcome.REFUNDING else payment
+    else:
+        _move(payment, Outcome(charge.outcome), charge.code)
+    payment.refresh_from_db()
+    return payment
+
+
+def _make_order(payment: Payment) -> None:
+    """Take the goods from the stock and make the order, or nothing of it.
+
+    Raises SoldOut, HandoffClosed and VersionConflict: the money then has to go back.
+    """
+    with transaction.atomic(durable=True):
+        if not _move(payment, Outcome.SUCCEEDED):
+            return
+        agreed, ref = payment.agreed, _new_ref()
+        order = Order.objects.create(
+            ref=ref,
+            session_id=payment.session_id,
+            session_version=payment.session_version,
+            handoff_id=payment.handoff_id,
+            currency=payment.currency,
+            total=payment.amount,
+            **{name: agreed[name] for name in ("subtotal", "discount", "shipping", "tax", "vouchers", "instructions")},
+            **payment.buyer,
+        )
+        # In one order everywhere, so that two orders never wait for each other's rows.
+        for line in sorted(agreed["lines"], key=lambda line: line["sku"]):
+            taken = Variant.objects.filter(sku=line["sku"], stock__gte=line["quantity"])
+            if not taken.update(stock=F("stock") - line["quantity"]):
+                raise SoldOut(line["sku"])
+        variants = Variant.objects.select_related("product").in_bulk(
+            [line["sku"] for line in agreed["lines"]], field_name="sku"
+        )
+        OrderLine.objects.bulk_create(
+            OrderLine(
+                order=order,
+                variant=variants[line["sku"]],
+                picture=variants[line["sku"]].product.picture,
+                **line,
+            )
+            for line in agreed["lines"]
+        )
+        Payment.objects.filter(pk=payment.pk).update(order=order)
+        services.complete_handoff(payment.handoff_id, version=payment.session_version, order_ref=ref, actor=HUMAN)
+
+
+def _refund(payment: Payment) -> Payment:
+    """Send the money back; safe to repeat after a crash."""
+    provider.refund(payment.key)
+    Payment.objects.filter(pk=payment.pk, outcome=Outcome.REFUNDING).update(outcome=Outcome.REFUNDED)
+    payment.refresh_from_db()
+    return payment
+
+
+def _move(payment: Payment, outcome: Payment.Outcome, code: str = "") -> bool:
+    """Give an open payment its outcome; False if somebody else has. Who the goods go to is kept by orders only."""
+    rows = Payment.objects.filter(pk=payment.pk, outcome__in=Payment.OPEN)
+    return bool(rows.update(outcome=outcome, code=code, buyer={}))
+
+
+def _agreed(quote: Quote) -> Mapping[str, Any]:
+    return {
+        "lines": [
+            {
+                "sku": line.item,
+                "title": line.title,
+                "label": line.variant,
+                "quantity": line.quantity,
+                "unit_price": line.unit_price,
+                "total": line.total,
+            }
+            for line in quote.lines
+        ],
+        "subtotal": quote.subtotal,
+        "discount": -sum(discount.amount for discount in quote.discounts),
+        "shipping": quote.shipping or 0,
+        "tax": quote.tax or 0,
+        "vouchers": [{"code": one.code, "label": one.label, "amount": -one.amount} for one in quote.discounts],
+    }
+
+
+def _new_ref() -> str:
+    """Return a reference that cannot be guessed: 80 bits, in groups that can be read out."""
+    letters = "".join(secrets.choice(_REF_ALPHABET) for _ in range(16))
+    return "-".join(letters[start : start + 4] for start in range(0, 16, 4))

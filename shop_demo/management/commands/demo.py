@@ -1,0 +1,96 @@
+"""``manage.py demo``: set up the demo shop, run it, and let an agent buy something in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from shop_demo.serving import PortBusy, serving
+
+DEFAULT_PASSWORD = "demo"  # noqa: S105 - for a shop that only this machine can reach
+CHECKOUT = Path(__file__).resolve().parents[3]
+RECORD = "demo-record.json"
+
+
+class Command(BaseCommand):
+    help = (
+        "Set up the demo shop on this machine (database, goods, a user for the admin), run it at the address of "
+        "SITE_URL, and let an agent buy something in it. Ctrl-C ends it."
+    )
+
+    requires_system_checks: list[str] = []  # they are about going live
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="End when the agent has; exit with 0 if all worked.")
+        parser.add_argument("--no-agent", action="store_true", help="Only run the shop.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError(
+                "The demo is for one's own machine and makes a user with a known password, so it needs DEBUG on. "
+                "With DEBUG off, run shop_demo.wsgi with a server such as gunicorn."
+            )
+        site = settings.SITE_URL
+        port = urlsplit(site).port or 80
+        # The shop refuses the agent once, as it should, and the agent tells of it.
+        logging.getLogger("django.request").setLevel(logging.ERROR)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with serving(port):
+                self._set_up()
+                if not options["no_agent"]:
+                    self._shop(site)
+                if options["once"]:
+                    return
+                self._show(site)
+                threading.Event().wait()
+        except PortBusy:
+            raise CommandError(
+                f"Port {port} is in use. Stop what listens there, or take another one: `make demo PORT={port + 1}`."
+            ) from None
+        except KeyboardInterrupt:
+            self.stdout.write("\nThe shop is closed.")
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _set_up(self) -> None:
+        self._tell("Setting up the shop: database, goods, a user for the admin …")
+        call_command("migrate", verbosity=0)
+        os.environ.setdefault("DEMO_ADMIN_PASSWORD", DEFAULT_PASSWORD)
+        with Path(os.devnull).open("w") as nowhere:
+            call_command("seed_shop", staff=True, stdout=nowhere)
+
+    def _shop(self, site: str) -> None:
+        self._tell("An agent goes shopping. All it knows of the shop is its address.\n")
+        record = CHECKOUT / RECORD
+        call_command("run_agent", site=site, pay=True, record=record, stdout=self.stdout)
+        self._tell("\nAll of it worked.")
+
+    def _show(self, site: str) -> None:
+        user = get_user_model()._default_manager.filter(username="admin").first()
+        known = os.environ["DEMO_ADMIN_PASSWORD"]
+        password = known if user is not None and user.check_password(known) else "the password it was made with"
+        self._tell(f"""
+The shop is open. Look at
+  {site}/                          the shop
+  {site}/admin/                    the admin: user admin, password {password}
+  {site}/agents                    how agents use it
+  {site}/.well-known/agents.json   what agents read first
+
+Ctrl-C closes it. To send the agent again, from another terminal:
+  {sys.executable} manage.py run_agent --site {site} --pay""")
+
+    def _tell(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

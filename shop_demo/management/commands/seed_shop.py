@@ -1,0 +1,103 @@
+"""``manage.py seed_shop``: fill the demo shop. Running it again updates what is there and never doubles it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
+from django.utils import timezone
+
+from shop_demo.assortment import COUPONS, SHELVES, Good
+from shop_demo.models import Category, Product, Variant, Voucher
+
+
+class Command(BaseCommand):
+    help = (
+        "Fill the demo shop with categories, products and vouchers. Run again, it restores prices, texts and stock "
+        "and never makes anything twice."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--staff",
+            action="store_true",
+            help="Also make the user admin for /admin/. The password is DEMO_ADMIN_PASSWORD, or a new one that is "
+            "printed this once. An existing user keeps theirs.",
+        )
+
+    @transaction.atomic
+    def handle(self, *args: Any, staff: bool = False, **options: Any) -> None:
+        products = variants = 0
+        for place, shelf in enumerate(SHELVES):
+            category, _ = Category.objects.update_or_create(
+                slug=shelf.slug, defaults={"title": shelf.title, "blurb": shelf.blurb, "position": place}
+            )
+            for number, good in enumerate(shelf.goods):
+                variants += _stock_up(category, number, good)
+                products += 1
+        _print_vouchers()
+        self.stdout.write(
+            f"The shop has {len(SHELVES)} categories, {products} products in {variants} variants, "
+            f"and {len(COUPONS)} vouchers."
+        )
+        if staff:
+            self._make_staff()
+
+    def _make_staff(self) -> None:
+        users = get_user_model()._default_manager
+        if users.filter(username="admin").exists():
+            self.stdout.write("The user admin is there already and keeps its password.")
+            return
+        given = os.environ.get("DEMO_ADMIN_PASSWORD", "")
+        password = given or secrets.token_urlsafe(12)
+        users.create_superuser(username="admin", email="", password=password)
+        told = "the password from DEMO_ADMIN_PASSWORD" if given else f"the password {password}"
+        self.stdout.write(f"Made the user admin with {told}.")
+
+
+def _stock_up(category: Category, place: int, good: Good) -> int:
+    product, _ = Product.objects.update_or_create(
+        slug=good.slug,
+        defaults={
+            "category": category,
+            "title": good.title,
+            "description": good.description,
+            "picture": f"shop_demo/products/{good.slug}.svg",
+            "for_sale": True,
+            "position": place,
+        },
+    )
+    for number, sort in enumerate(good.sorts):
+        Variant.objects.update_or_create(
+            sku=sort.sku,
+            defaults={
+                "product": product,
+                "options": sort.options,
+                "price_minor": sort.price,
+                "stock": sort.stock,
+                "position": number,
+            },
+        )
+    return len(good.sorts)
+
+
+def _print_vouchers() -> None:
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    for coupon in COUPONS:
+        first, last = coupon.days
+        Voucher.objects.update_or_create(
+            code=coupon.code,
+            defaults={
+                "label": coupon.label,
+                "percent": coupon.percent,
+                "amount_minor": coupon.amount,
+                "minimum_minor": coupon.minimum,
+                "valid_from": today + timedelta(days=first),
+                "valid_until": today + timedelta(days=last),
+            },
+        )

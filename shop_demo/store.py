@@ -1,0 +1,123 @@
+"""How agents see the shop: the adapter that AGENT_SESSIONS["STORE"] names."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
+from django.utils import timezone
+
+from agent_sessions.store import CartLine, Handoff, Item, Page, Quote, StoreContext
+from shop_demo.models import ContactMessage, Product, Variant, Voucher
+from shop_demo.pricing import CURRENCY, priced
+
+MAX_WORDS = 20
+"""Words of a search that count; each is a condition of the query, and databases bound how deep those nest."""
+SORTS: Final = {"": (), "price": ("cheapest",), "-price": ("-cheapest",), "title": ("title",), "-title": ("-title",)}
+
+
+class DemoStore:
+    """The shop's catalogue and prices. It keeps nothing; orders are made by ``shop_demo.checkout``."""
+
+    features: frozenset[str] = frozenset({"browse", "contact"})
+
+    def search(self, query: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
+        """Every word has to be somewhere in the title, the description, the category or an SKU."""
+        return _page(matching(query), page, limit)
+
+    def browse(self, category: str, sort: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
+        """``category`` is a slug; ``sort`` one of price, -price, title, -title, else the shop's own order."""
+        products = Product.objects.filter(for_sale=True)
+        if category:
+            products = products.filter(category__slug=category)
+        order = SORTS.get(sort, ())
+        products = products.annotate(cheapest=Min("variants__price_minor"))
+        return _page(products.order_by(*order, "pk") if order else products, page, limit)
+
+    def detail(self, item_id: str, *, ctx: StoreContext) -> Item | None:
+        """By SKU, or by a product's slug with all its variants."""
+        products = Product.objects.filter(for_sale=True).select_related("category")
+        product = products.filter(Q(slug=item_id) | Q(variants__sku=item_id)).prefetch_related("variants").first()
+        if product is None:
+            return None
+        variants = list(product.variants.all())
+        named = [variant for variant in variants if variant.sku == item_id]
+        return _variant_item(product, named[0]) if named else _product_item(product, variants)
+
+    def price(self, lines: Sequence[CartLine], vouchers: Sequence[str], *, ctx: StoreContext) -> Quote:
+        """Price a cart of any size with two queries."""
+        wanted = {line.item for line in lines}
+        variants: dict[str, Variant] = {}
+        products: dict[str, list[Variant]] = {}
+        for variant in Variant.objects.filter(Q(sku__in=wanted) | Q(product__slug__in=wanted)).select_related(
+            "product"
+        ):
+            variants[variant.sku] = variant
+            products.setdefault(variant.product.slug, []).append(variant)
+        codes = {code.upper() for code in vouchers}
+        known = {one.code: one for one in Voucher.objects.filter(code__in=codes)} if codes else {}
+        return priced(lines, vouchers, variants=variants, products=products, vouchers=known, now=timezone.now())
+
+    def open_handoff(self, request: HttpRequest, handoff: Handoff) -> HttpResponse:
+        return redirect("shop:checkout")
+
+    def contact(self, message: str, reply_to: str, *, ctx: StoreContext) -> str:
+        reference = "M-" + secrets.token_hex(4).upper()
+        ContactMessage.objects.create(reference=reference, message=message, reply_to=reply_to)
+        return reference
+
+
+def matching(query: str) -> QuerySet[Product]:
+    """Return the products that a person's words fit; all of them if there are none."""
+    products = Product.objects.filter(for_sale=True)
+    for word in query.split()[:MAX_WORDS]:
+        sku = Variant.objects.filter(product=OuterRef("pk"), sku__icontains=word)
+        products = products.filter(
+            Q(title__icontains=word) | Q(description__icontains=word) | Q(category__title__icontains=word) | Exists(sku)
+        )
+    return products
+
+
+def _page(products: QuerySet[Product], number: int, limit: int) -> Page:
+    start = (number - 1) * limit
+    found = products.select_related("category").prefetch_related("variants")[start : start + limit]
+    items = [_product_item(product, list(product.variants.all())) for product in found]
+    return Page(items, products.count(), number)
+
+
+def _product_item(product: Product, variants: list[Variant]) -> Item:
+    """A product that comes in one way only is bought by its own SKU."""
+    if len(variants) == 1:
+        return _variant_item(product, variants[0])
+    return Item(
+        id=product.slug,
+        title=product.title,
+        price=None,
+        currency=CURRENCY,
+        description=product.description,
+        category=product.category.slug,
+        available=sum(variant.stock for variant in variants),
+        variants=[_variant_item(product, variant) for variant in variants],
+        url=product.get_absolute_url(),
+        image=static(product.picture),
+    )
+
+
+def _variant_item(product: Product, variant: Variant) -> Item:
+    return Item(
+        id=variant.sku,
+        title=product.title,
+        price=variant.price_minor,
+        currency=CURRENCY,
+        description=product.description,
+        category=product.category.slug,
+        available=variant.stock,
+        options=dict(variant.options),
+        url=product.get_absolute_url(),
+        image=static(product.picture),
+    )

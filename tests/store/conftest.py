@@ -1,0 +1,3 @@
+from tests.store.calling import own, shop
+
+__all__ = ["own", "shop"]
