@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ROW_BYTES = 1024
+ROW_BYTES = 256
 """Reading one more row of history costs about as much as reading this many more bytes of state."""
 SMALLEST = 16 * 1024
 """Patches lighter than this in all are not worth a snapshot by their weight alone, bytes."""
