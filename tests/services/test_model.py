@@ -209,7 +209,7 @@ class Story(RuleBasedStateMachine):
     @precondition(has_a_story)
     @rule()
     def every_session_is_revoked(self) -> None:
-        live = [model for model in self.models.values() if not model.end_reason]
+        live = [m for m in self.models.values() if not m.end_reason and self.now < m.expires_at]
         assert services.revoke_all_sessions(reason="A key was lost.") == len(live)
         for model in live:
             model.end(self.now, EndReason.REVOKED, self.now)
