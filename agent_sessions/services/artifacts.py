@@ -99,7 +99,7 @@ def _checked_hashes(session_id: uuid.UUID) -> list[str]:
     hashes: list[str] = []
 
     def events() -> Iterator[tuple[int, bytes]]:
-        for seq, stored in rows.values_list("seq", "canonical").iterator(chunk_size=500):
+        for seq, stored in rows.values_list("seq", "canonical"):
             canonical = bytes(stored)
             hashes.append(event_hash(canonical))
             yield seq, canonical
