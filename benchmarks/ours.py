@@ -17,11 +17,11 @@ KIND = "cart.item_added"
 TABLES = "agent_sessions\\_%"
 VERSION_TABLE = "agent_sessions_sessionversion"
 EVENT_TABLE = "agent_sessions_auditevent"
-BLOCKS = {2: 128, 32: 128, 256: 256}
+BLOCKS = {2: 128, 32: 192, 256: 768}
 """Changes per block, by kB of state: enough that each block pays for its snapshots. By default one is due
-after 64 changes, at 256 kB after about 220 (``domain.snapshots``).
+after 64 changes, at 32 kB after about 96, at 256 kB after about 760 (``domain.snapshots``).
 """
-HALF_WAY = {2: 32, 32: 32, 256: 110}
+HALF_WAY = {2: 32, 32: 48, 256: 380}
 """Changes after which a session stands half way between two snapshots, where reads find it on average."""
 
 PHASES: dict[str, tuple[str, ...]] = {

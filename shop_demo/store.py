@@ -18,7 +18,7 @@ from shop_demo.pricing import CURRENCY, priced
 
 MAX_WORDS = 20
 """Words of a search that count; each is a condition of the query, and databases bound how deep those nest."""
-SORTS: Final = {"": (), "price": ("cheapest",), "-price": ("-cheapest",), "title": ("title",), "-title": ("-title",)}
+SORTS: Final = {"price": "lowest", "-price": "-lowest", "title": "title", "-title": "-title"}
 
 
 class DemoStore:
@@ -35,9 +35,9 @@ class DemoStore:
         products = Product.objects.filter(for_sale=True)
         if category:
             products = products.filter(category__slug=category)
-        order = SORTS.get(sort, ())
-        products = products.annotate(cheapest=Min("variants__price_minor"))
-        return _page(products.order_by(*order, "pk") if order else products, page, limit)
+        if sort in SORTS:
+            products = products.annotate(lowest=Min("variants__price_minor")).order_by(SORTS[sort], "pk")
+        return _page(products, page, limit)
 
     def detail(self, item_id: str, *, ctx: StoreContext) -> Item | None:
         """By SKU, or by a product's slug with all its variants."""

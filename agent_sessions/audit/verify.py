@@ -13,8 +13,7 @@ nothing:
 1. ``too_large``, ``not_json`` (also duplicate keys, fractions, depth)
 2. ``unknown_member``, ``missing_member``, ``wrong_value``
 3. ``not_canonical``: not in the one spelling of RFC 8785
-4. ``wrong_seq``, ``wrong_run``, ``broken_chain``, ``wrong_place`` (an event that cannot stand there); for
-   events in a database also ``wrong_hash`` (see ``audit.chain``)
+4. ``wrong_seq``, ``wrong_run``, ``broken_chain``, ``wrong_place`` (an event that cannot stand there)
 5. ``wrong_count``, ``wrong_root``: the events are not the ones that were counted and signed
 6. ``contradiction``: a fact that stands in two places is not the same in both
 7. ``unfit_key``, ``bad_signature``, ``wrong_key`` (good signatures, but by none of the keys that were given)

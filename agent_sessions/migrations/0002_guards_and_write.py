@@ -16,15 +16,15 @@ _TABLES = [
     (
         "agent_sessions_sessionversion",
         "number",
-        ["session_id", "number", "uid", "kind", "actor", "created_at", "schema", "event_seq"],
+        ["session_id", "number", "event_seq", "schema"],
         ["patch", "snapshot"],
     ),
     (
         "agent_sessions_auditevent",
         "seq",
         [
-            "session_id", "seq", "canonical", "hash", "kind", "capability", "policy_result", "response_status",
-            "version", "created_at",
+            "session_id", "created_at", "seq", "version", "response_status", "kind", "capability", "policy_result",
+            "canonical",
         ],
         ["private"],
     ),
@@ -39,7 +39,7 @@ _TABLES = [
 _POSTGRES_WRITE = """
 CREATE FUNCTION agent_sessions_write_1(
     p_session uuid, p_head integer, p_head_hash bytea, p_version integer, p_now timestamptz, p_uid uuid, p_schema smallint,
-    p_kind varchar, p_actor varchar, p_patch bytea, p_snapshot bytea, p_snapshot_version integer, p_patch_bytes bigint,
+    p_kind varchar, p_patch bytea, p_snapshot bytea, p_snapshot_version integer, p_patch_bytes bigint,
     p_canonical bytea, p_hash bytea, p_capability varchar, p_policy_result varchar, p_response_status smallint,
     p_private bytea
 ) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -50,28 +50,29 @@ BEGIN
             updated_at = p_now
         WHERE s.id = p_session
           AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status = 'active' AND s.expires_at > p_now
-          AND EXISTS (SELECT 1 FROM agent_sessions_sitekey k WHERE k.id = s.token_key_id AND k.revoked_at IS NULL);
+          AND EXISTS (SELECT 1 FROM agent_sessions_sitekey k WHERE k.id = s.token_key_id AND k.revoked_at IS NULL)
+          AND EXISTS (SELECT 1 FROM agent_sessions_sessionkey d WHERE d.session_id = s.id);
     ELSE
         UPDATE agent_sessions_session s SET head_seq = p_head + 1, head_hash = p_hash,
             version = p_version, version_uid = p_uid, updated_at = p_now, schema = p_schema,
             snapshot_version = p_snapshot_version, patch_bytes = p_patch_bytes
         WHERE s.id = p_session AND s.version = p_version - 1
           AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status = 'active' AND s.expires_at > p_now
-          AND EXISTS (SELECT 1 FROM agent_sessions_sitekey k WHERE k.id = s.token_key_id AND k.revoked_at IS NULL);
+          AND EXISTS (SELECT 1 FROM agent_sessions_sitekey k WHERE k.id = s.token_key_id AND k.revoked_at IS NULL)
+          AND EXISTS (SELECT 1 FROM agent_sessions_sessionkey d WHERE d.session_id = s.id);
     END IF;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
     IF p_version IS NOT NULL THEN
         INSERT INTO agent_sessions_sessionversion
-            (session_id, number, uid, kind, actor, created_at, schema, event_seq, patch, snapshot)
-        VALUES (p_session, p_version, p_uid, p_kind, p_actor, p_now, p_schema, p_head + 1, p_patch, p_snapshot);
+            (session_id, number, event_seq, schema, patch, snapshot)
+        VALUES (p_session, p_version, p_head + 1, p_schema, p_patch, p_snapshot);
     END IF;
     INSERT INTO agent_sessions_auditevent
-        (session_id, seq, canonical, hash, kind, capability, policy_result, response_status, version, created_at,
-         private)
-    VALUES (p_session, p_head + 1, p_canonical, p_hash, p_kind, p_capability, p_policy_result, p_response_status,
-            p_version, p_now, p_private);
+        (session_id, created_at, seq, version, response_status, kind, capability, policy_result, canonical, private)
+    VALUES (p_session, p_now, p_head + 1, p_version, p_response_status, p_kind, p_capability, p_policy_result,
+            p_canonical, p_private);
     RETURN true;
 END $$;
 """

@@ -1,5 +1,8 @@
 """What happened: append-only rows that lead with the session id, so that they partition and shard by it.
 
+Nothing that an event says is repeated beside it, but for what is searched by. Columns of a fixed size come first, so
+that PostgreSQL need not pad them.
+
 Triggers of migration 0002 stand in for foreign keys: row n goes in only after row n-1 (or, for the first, after its
 session), and what is written is not written again.
 """
@@ -12,17 +15,16 @@ from agent_sessions.models.session import Session
 
 
 class SessionVersion(models.Model):
-    """One change of a session's state (V1): the sealed patch that made version ``number`` out of the one before."""
+    """One change of a session's state (V1): the sealed patch that made version ``number`` out of the one before.
+
+    Its id, its kind, who made it and when is said by the event ``event_seq``.
+    """
 
     pk = models.CompositePrimaryKey("session_id", "number")
     session = models.ForeignKey(Session, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     number = models.PositiveIntegerField()
-    uid = models.UUIDField()
-    kind = models.CharField(max_length=64)
-    actor = models.CharField(max_length=80)
-    created_at = models.DateTimeField()
-    schema = models.PositiveSmallIntegerField()
     event_seq = models.PositiveIntegerField()
+    schema = models.PositiveSmallIntegerField()
     patch = models.BinaryField(null=True)
     snapshot = models.BinaryField(null=True)
 
@@ -44,21 +46,21 @@ class SessionVersion(models.Model):
 class AuditEvent(models.Model):
     """One event of a session's hash chain (A1).
 
-    ``canonical`` is the event: the exact bytes that are hashed. The other columns are copies for searching, and
+    ``canonical`` is the event: the exact bytes whose SHA-256 the next event and, for the last one, the session's row
+    hold. The other columns are copies for searching, and
     ``private`` holds, sealed, the values behind the event's commitments that are stored nowhere else.
     """
 
     pk = models.CompositePrimaryKey("session_id", "seq")
     session = models.ForeignKey(Session, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    created_at = models.DateTimeField()
     seq = models.PositiveIntegerField()
-    canonical = models.BinaryField()
-    hash = models.BinaryField(max_length=32)
+    version = models.PositiveIntegerField(null=True)
+    response_status = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=64)
     capability = models.CharField(max_length=64, blank=True)
     policy_result = models.CharField(max_length=8)
-    response_status = models.PositiveSmallIntegerField()
-    version = models.PositiveIntegerField(null=True)
-    created_at = models.DateTimeField()
+    canonical = models.BinaryField()
     private = models.BinaryField(null=True)
 
     class Meta:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from agent_sessions.exceptions import SessionBusy
+from agent_sessions.exceptions import InvalidValue, SessionBusy
 from agent_sessions.models import Session
 
 T = TypeVar("T")
@@ -51,6 +51,13 @@ def as_time(value: Any) -> datetime:
     """Read a time of the database; SQLite keeps it in UTC without saying so, as text or parsed by its driver."""
     moment: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def checked_limit(limit: int) -> int:
+    """Return how many rows are wanted at most. Raises InvalidValue unless that is a whole number from 0."""
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+        raise InvalidValue("/limit", "Send a whole number from 0.")
+    return limit
 
 
 def with_retries(what: str, attempt: Callable[[], T]) -> T:

@@ -32,9 +32,11 @@ _RANGE = """
     ORDER BY number"""
 
 
-def seal_document(key: bytes, session_id: uuid.UUID, what: str, number: int, document: object) -> bytes:
-    """Seal a JSON document at its place in the session."""
-    return seal(key, place(session_id, what, number), _encode(document))
+def seal_document(
+    key: bytes, session_id: uuid.UUID, what: str, number: int, document: object, *, level: int = 1
+) -> bytes:
+    """Seal a JSON document at its place in the session; ``level`` is how hard to try to make it small, 1 to 9."""
+    return seal(key, place(session_id, what, number), _encode(document), level=level)
 
 
 def open_document(key: bytes, session_id: uuid.UUID, what: str, number: int, sealed: bytes | memoryview | None) -> Any:

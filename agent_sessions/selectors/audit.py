@@ -18,10 +18,16 @@ DISCLOSURES = (PURPOSE, "all", "none")
 
 
 def events(session_id: uuid.UUID, *, after: int = 0, limit: int = 100) -> list[JSON]:
-    """Return the session's events with a number above ``after``, in order, as the documents that are hashed."""
+    """Return the session's events with a number above ``after``, in order, as the documents that are hashed.
+
+    Raises InvalidValue for a limit below 0.
+    """
     alias = _rows.write_connection().alias
     rows = AuditEvent.objects.using(alias).filter(session_id=session_id, seq__gt=after).order_by("seq")
-    return [parse_strict(bytes(canonical)) for canonical in rows.values_list("canonical", flat=True)[:limit]]
+    return [
+        parse_strict(bytes(canonical))
+        for canonical in rows.values_list("canonical", flat=True)[: _rows.checked_limit(limit)]
+    ]
 
 
 def openings(head: SessionHead, *, disclose: str, up_to: int) -> list[Opening]:

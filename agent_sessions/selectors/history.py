@@ -5,12 +5,15 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from agent_sessions.audit.events import parse_time
+from agent_sessions.crypto.canonical import parse_strict
 from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.migrations import migrate
 from agent_sessions.domain.patch import copy_state
-from agent_sessions.exceptions import InvalidValue, VersionNotFound
-from agent_sessions.models import Message, SessionVersion
+from agent_sessions.exceptions import InvalidValue, SessionDamaged, VersionNotFound
+from agent_sessions.models import AuditEvent, Message, SessionVersion
 from agent_sessions.selectors import _rows, _states
 from agent_sessions.selectors._heads import SessionHead, read_head, require_open
 from agent_sessions.types import JSONValue, State
@@ -77,8 +80,9 @@ def state_at_time(session: SessionHead | uuid.UUID, moment: datetime) -> StateVi
     if moment.utcoffset() is None:
         raise InvalidValue("/moment", "Send a time with its offset from UTC.")
     alias = _rows.write_connection().alias
-    rows = SessionVersion.objects.using(alias).filter(session_id=head.session_id, created_at__lte=moment)
-    number = rows.order_by("-number").values_list("number", flat=True).first()
+    # Times of a session never run backwards, so the last event before is the first one found from the end.
+    rows = AuditEvent.objects.using(alias).filter(session_id=head.session_id, created_at__lte=moment)
+    number = rows.filter(version__isnull=False).order_by("-seq").values_list("version", flat=True).first()
     if number is None:
         raise VersionNotFound(
             f"Session {head.session_id} had no version at {moment.isoformat()}; it began at "
@@ -98,18 +102,28 @@ def compare(session: SessionHead | uuid.UUID, before: int, after: int | None = N
 
 
 def versions(session_id: uuid.UUID, *, after: int = 0, limit: int = 100) -> list[VersionInfo]:
-    """Return up to ``limit`` versions with a number above ``after``, in order."""
+    """Return up to ``limit`` versions with a number above ``after``, in order.
+
+    Raises InvalidValue for a limit below 0, SessionDamaged if the event of one of them is missing or unreadable.
+    """
     alias = _rows.write_connection().alias
     rows = SessionVersion.objects.using(alias).filter(session_id=session_id, number__gt=after).order_by("number")
-    columns = ("number", "uid", "kind", "actor", "created_at", "event_seq")
-    return [VersionInfo(*row) for row in rows.values_list(*columns)[:limit]]
+    numbers = list(rows.values_list("number", "event_seq")[: _rows.checked_limit(limit)])
+    if not numbers:
+        return []
+    made = AuditEvent.objects.using(alias).filter(
+        session_id=session_id, seq__gte=numbers[0][1], seq__lte=numbers[-1][1], version__isnull=False
+    )
+    events = dict(made.values_list("seq", "canonical"))
+    return [_version_info(session_id, number, seq, bytes(events.get(seq, b""))) for number, seq in numbers]
 
 
 def messages(session: SessionHead | uuid.UUID, *, after: int = 0, limit: int = 50) -> list[Turn]:
     """Return up to ``limit`` turns of the conversation with a number above ``after``, in order.
 
-    Raises what ``current_state`` raises.
+    Raises what ``current_state`` raises; InvalidValue for a limit below 0.
     """
+    limit = _rows.checked_limit(limit)
     head = _readable(session)
     key = head.data_key()
     alias = _rows.write_connection().alias
@@ -119,6 +133,17 @@ def messages(session: SessionHead | uuid.UUID, *, after: int = 0, limit: int = 5
         body = _states.open_document(key, head.session_id, _states.MESSAGE, number, sealed)
         turns.append(Turn(number, role, body["content"], created_at))
     return turns
+
+
+def _version_info(session_id: uuid.UUID, number: int, seq: int, canonical: bytes) -> VersionInfo:
+    """Read what the event says of the version it made."""
+    try:
+        event: Any = parse_strict(canonical)
+        return VersionInfo(
+            number, uuid.UUID(event["event_id"]), event["kind"], event["actor"], parse_time(event["timestamp"]), seq
+        )
+    except (InvalidValue, LookupError, TypeError, ValueError, AttributeError):
+        raise SessionDamaged(session_id, f"event {seq}, which made version {number}, is missing or altered") from None
 
 
 def _readable(session: SessionHead | uuid.UUID) -> SessionHead:

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from agent_sessions.audit.artifact import ENVELOPE_DOMAIN
 from agent_sessions.audit.chain import check_chain
-from agent_sessions.audit.events import CREATED, ENDED, format_time, root_hash
+from agent_sessions.audit.events import CREATED, ENDED, event_hash, format_time, root_hash
 from agent_sessions.audit.shapes import Problem
 from agent_sessions.crypto.canonical import JSON, parse_strict
 from agent_sessions.crypto.keys import WrappedKeyBroken
@@ -96,14 +96,14 @@ def _verify(session_id: uuid.UUID) -> SessionReport:
     return report
 
 
-def _events(session_id: uuid.UUID, report: SessionReport, seen: Seen) -> Iterator[tuple[int, bytes, bytes]]:
+def _events(session_id: uuid.UUID, report: SessionReport, seen: Seen) -> Iterator[tuple[int, bytes]]:
     """Yield the chain for ``check_chain``, noting on the way what the other tables must agree with."""
     alias = _rows.write_connection().alias
     rows = AuditEvent.objects.using(alias).filter(session_id=session_id).order_by("seq")
     for row in rows.iterator(chunk_size=500):
         canonical = bytes(row.canonical)
         report.events += 1
-        seen.last = (row.seq, bytes(row.hash))
+        seen.last = (row.seq, event_hash(canonical))
         try:
             event = parse_strict(canonical)
         except InvalidValue:
@@ -112,7 +112,7 @@ def _events(session_id: uuid.UUID, report: SessionReport, seen: Seen) -> Iterato
             report.problems += _column_problems(row, event)
             _note(row.seq, event, seen)
             seen.last_time = event.get("timestamp")
-        yield row.seq, canonical, bytes(row.hash)
+        yield row.seq, canonical
 
 
 def _note(seq: int, event: dict[str, JSON], seen: Seen) -> None:
@@ -122,7 +122,7 @@ def _note(seq: int, event: dict[str, JSON], seen: Seen) -> None:
         if "message" in private:
             seen.messages[seq] = event.get("timestamp")
     if isinstance(version, int):
-        seen.versions[version] = {name: event.get(name) for name in ("seq", "event_id", "kind", "actor", "timestamp")}
+        seen.versions[version] = {name: event.get(name) for name in ("seq", "event_id")}
     if isinstance(header, dict) and isinstance(params, dict):
         seen.header, seen.params = header, params
     if event.get("kind") == ENDED and isinstance(params, dict):
@@ -164,7 +164,7 @@ def _row_problems(session: Session, seen: Seen) -> Iterator[Problem]:
     for name, value in header.items():
         if opened_with.get(name) != value:
             yield Problem("wrong_column", f"session, {name}", f"is not what the event {CREATED} says")
-    if seen.last != (session.head_seq, bytes(session.head_hash)):
+    if seen.last != (session.head_seq, bytes(session.head_hash).hex()):
         yield Problem("wrong_head", "session, head_seq and head_hash", f"do not match the last event ({seen.last[0]})")
     if seen.last_time is not None and seen.last_time != format_time(session.updated_at):
         yield Problem("wrong_head", "session, updated_at", "is not the time of the last event")
@@ -185,8 +185,8 @@ def _artifact_problems(session: Session) -> Iterator[Problem]:
             yield Problem("artifact_missing", "artifact", "is missing, although the session says it was sealed")
         return
     rows = AuditEvent.objects.using(alias).filter(session_id=session.pk, seq__lte=artifact.event_count)
-    hashes = rows.order_by("seq").values_list("hash", flat=True)
-    if root_hash(bytes(digest).hex() for digest in hashes.iterator()) != artifact.root_hash:
+    events = rows.order_by("seq").values_list("canonical", flat=True)
+    if root_hash(event_hash(bytes(canonical)) for canonical in events.iterator()) != artifact.root_hash:
         yield Problem("wrong_root", "artifact, root_hash", "is not that of the events it covers")
     public = bytes(artifact.signing_key.public)
     if not verify(public, artifact.root_hash.encode(), bytes(artifact.signature)):

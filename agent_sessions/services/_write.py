@@ -17,12 +17,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists, OuterRef, Q
 
 from agent_sessions.domain.lifecycle import Status
-from agent_sessions.models import AuditEvent, Message, Session, SessionVersion, SiteKey
+from agent_sessions.models import AuditEvent, Message, Session, SessionKey, SessionVersion, SiteKey
 from agent_sessions.selectors import _rows
 
 _TYPES = (
-    "uuid", "integer", "bytea", "integer", "timestamptz", "uuid", "smallint", "varchar", "varchar", "bytea", "bytea",
-    "integer", "bigint", "bytea", "bytea", "varchar", "varchar", "smallint", "bytea",
+    "uuid", "integer", "bytea", "integer", "timestamptz", "uuid", "smallint", "varchar", "bytea", "bytea", "integer",
+    "bigint", "bytea", "bytea", "varchar", "varchar", "smallint", "bytea",
 )  # fmt: skip
 _CALL = f"SELECT agent_sessions_write_1({', '.join('%s::' + name for name in _TYPES)})"
 
@@ -39,7 +39,6 @@ class EventRow:
     head_hash: bytes
     now: datetime
     kind: str
-    actor: str
     canonical: bytes
     hash: bytes
     capability: str
@@ -87,8 +86,8 @@ def write(
 ) -> bool:
     """Store an event and the version it makes, if the session still stands where it was read.
 
-    Return False, with nothing written, if it does not: another write came first, or it is no longer live. The caller
-    reads again to see which. Raises SessionBusy if the database stays locked.
+    Return False, with nothing written, if it does not: another write came first, it is no longer live, or its data key
+    was destroyed. The caller reads again to see which. Raises SessionBusy if the database stays locked.
     """
     connection = _rows.write_connection()
     if connection.vendor == "postgresql" and end is None and message is None:
@@ -104,8 +103,8 @@ def _call_function(connection: BaseDatabaseWrapper, event: EventRow, version: Ve
         number, uid, schema, patch = version.number, version.uid, version.schema, version.patch
         snapshot, snapshot_version, patch_bytes = version.snapshot, version.snapshot_version, version.patch_bytes
     params = (
-        event.session_id, event.head_seq, event.head_hash, number, event.now, uid, schema, event.kind, event.actor,
-        patch, snapshot, snapshot_version, patch_bytes, event.canonical, event.hash, event.capability,
+        event.session_id, event.head_seq, event.head_hash, number, event.now, uid, schema, event.kind, patch,
+        snapshot, snapshot_version, patch_bytes, event.canonical, event.hash, event.capability,
         event.policy_result, event.response_status, event.private,
     )  # fmt: skip
     return bool(_rows.select(connection, _CALL, params)[0][0])
@@ -121,6 +120,8 @@ def _write_rows(
     alias = connection.alias
     changes: dict[str, object] = {"head_seq": event.head_seq + 1, "head_hash": event.hash, "updated_at": event.now}
     expected = Q(pk=event.session_id, head_seq=event.head_seq, head_hash=event.head_hash, status=Status.ACTIVE.value)
+    # A writer who remembers a key that was destroyed since must not seal with it.
+    expected &= Q(Exists(SessionKey.objects.filter(pk=OuterRef("pk"))))
     if end is None or end.when_overdue is False:
         # As a subquery of its own: a join would make Django wrap the session in a second SELECT, which PostgreSQL
         # does not look at again after waiting for another writer.
@@ -154,12 +155,8 @@ def store_history(alias: str, event: EventRow, version: VersionRow | None, messa
         SessionVersion.objects.using(alias).create(
             session_id=event.session_id,
             number=version.number,
-            uid=version.uid,
-            kind=event.kind,
-            actor=event.actor,
-            created_at=event.now,
-            schema=version.schema,
             event_seq=seq,
+            schema=version.schema,
             patch=version.patch,
             snapshot=version.snapshot,
         )
@@ -167,7 +164,6 @@ def store_history(alias: str, event: EventRow, version: VersionRow | None, messa
         session_id=event.session_id,
         seq=seq,
         canonical=event.canonical,
-        hash=event.hash,
         kind=event.kind,
         capability=event.capability,
         policy_result=event.policy_result,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from agent_sessions.audit.artifact import PURPOSE, Seal, build_artifact, make_seal
-from agent_sessions.audit.events import ENDED
+from agent_sessions.audit.chain import check_chain
+from agent_sessions.audit.events import ENDED, event_hash
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.exceptions import AgentSessionsError, ArtifactNotReady, SessionDamaged, SessionEnded
 from agent_sessions.models import Artifact, AuditEvent, Session, SiteKey
@@ -58,8 +60,8 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
 def seal_artifact(session_id: uuid.UUID) -> Artifact:
     """Sign the history of an ended session; the first call decides, later ones return what it made.
 
-    Raises ArtifactNotReady if the session has not ended, SessionDamaged if its chain does not end in its end,
-    KeyProblem.
+    Raises ArtifactNotReady if the session has not ended, SessionDamaged if its chain is broken or does not end in its
+    end, KeyProblem.
     """
     alias = _alias()
     sealed = Artifact.objects.using(alias).select_related("signing_key").filter(pk=session_id).first()
@@ -70,12 +72,12 @@ def seal_artifact(session_id: uuid.UUID) -> Artifact:
     first = rows.filter(seq=1).first()
     if last is None or first is None:
         raise ArtifactNotReady(session_id)
-    covered = rows.filter(seq__lte=last.seq).values_list("hash", flat=True)
+    hashes = _checked_hashes(session_id)
     key = active_site_key(SiteKey.Purpose.ARTIFACT)
     seal = make_seal(
         bytes(first.canonical),
         bytes(last.canonical),
-        [bytes(digest).hex() for digest in covered],
+        hashes[: last.seq],
         private_key=site_key_secret(key),
         public_key=bytes(key.public),
     )
@@ -85,6 +87,29 @@ def seal_artifact(session_id: uuid.UUID) -> Artifact:
         return _rows.with_retries(f"The artifact of session {session_id}", lambda: _store(session_id, seal, key))
     except IntegrityError:  # somebody else has just sealed it
         return Artifact.objects.using(alias).select_related("signing_key").get(pk=session_id)
+
+
+def _checked_hashes(session_id: uuid.UUID) -> list[str]:
+    """Hash the session's events, checking that they are the chain that its row names the end of.
+
+    Nothing else stands between an event that was changed before and the signature over it. Raises SessionDamaged.
+    """
+    head = read_head(session_id)
+    rows = AuditEvent.objects.using(_alias()).filter(session_id=session_id, seq__lte=head.head_seq).order_by("seq")
+    hashes: list[str] = []
+
+    def events() -> Iterator[tuple[int, bytes]]:
+        for seq, stored in rows.values_list("seq", "canonical"):
+            canonical = bytes(stored)
+            hashes.append(event_hash(canonical))
+            yield seq, canonical
+
+    problems = check_chain(events(), run_id=str(session_id), limit=1)
+    if problems:
+        raise SessionDamaged(session_id, f"{problems[0].where} {problems[0].message}")
+    if len(hashes) != head.head_seq or hashes[-1] != head.head_hash:
+        raise SessionDamaged(session_id, "its events do not end where its row says")
+    return hashes
 
 
 def _store(session_id: uuid.UUID, seal: Seal, key: SiteKey) -> Artifact:

@@ -45,6 +45,16 @@ class Product(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("shop:product", args=[self.slug])
 
+    @property
+    def cheapest(self) -> int:
+        """The lowest price of all variants; 0 without any."""
+        return min((variant.price_minor for variant in self.variants.all()), default=0)
+
+    @property
+    def left(self) -> int:
+        """How many pieces of all variants there are."""
+        return sum(variant.stock for variant in self.variants.all())
+
 
 class Variant(models.Model):
     """What can be bought. Agents know it by ``sku``; ``options`` tells it from its siblings: {"size": "250 g"}."""

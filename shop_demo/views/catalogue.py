@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.core.paginator import Paginator
-from django.db.models import Min, Prefetch, QuerySet, Sum
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -19,7 +19,7 @@ MAX_QUERY = 200
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     shown = Prefetch("products", queryset=_for_cards(Product.objects.filter(for_sale=True)))
-    return _page(request, "shop/home.html", shelves=Category.objects.prefetch_related(shown))
+    return _page(request, "shop/home.html", shelves=list(Category.objects.prefetch_related(shown)))
 
 
 @require_safe
@@ -52,10 +52,8 @@ def agents(request: HttpRequest) -> HttpResponse:
 
 
 def _for_cards(products: QuerySet[Product]) -> QuerySet[Product]:
-    """Add what a card shows: the lowest price and how much is left of all variants."""
-    return products.annotate(cheapest=Min("variants__price_minor"), left=Sum("variants__stock")).prefetch_related(
-        "variants"
-    )
+    """A card shows the lowest price and how much is left of all variants."""
+    return products.prefetch_related("variants")
 
 
 def _page(request: HttpRequest, template: str, **context: object) -> HttpResponse:

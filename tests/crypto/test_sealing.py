@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import random
 import uuid
 import zlib
 
@@ -32,7 +34,30 @@ def test_compresses_only_what_gets_smaller() -> None:
     repeated, noise = b'{"sku":"kite-7"},' * 100, os.urandom(1700)
     assert len(seal(KEY, HERE, repeated)) < 200
     assert len(seal(KEY, HERE, noise)) == len(noise) + overhead
-    assert len(seal(KEY, HERE, b"a" * 256)) == 256 + overhead
+    assert len(seal(KEY, HERE, b"a" * 32)) == 32 + overhead
+
+
+def test_a_short_patch_gets_smaller_too() -> None:
+    """Its words are known beforehand."""
+    line = {"item": "kite-7", "title": "Red kite", "quantity": 2, "unit_price": 1990, "currency": "EUR"}
+    patch = json.dumps({"shopping": {"lines": {"l7": line}}}, separators=(",", ":")).encode()
+    assert len(seal(KEY, HERE, patch)) < len(patch) * 2 / 3
+
+
+def test_trying_harder_makes_it_smaller_and_opens_alike() -> None:
+    rng = random.Random(7)
+    text = " ".join(rng.choices(["kite", "mug", "blue", "red", "large", "bowl"], k=3000)).encode()
+    hard = seal(KEY, HERE, text, level=6)
+    assert len(hard) < len(seal(KEY, HERE, text))
+    assert unseal(KEY, HERE, hard) == text
+
+
+def test_the_words_of_the_format_never_change() -> None:
+    """What was sealed with them would not open; other words need another format byte."""
+    sealed = bytes.fromhex(
+        "0289a2a1fd8f7f55e1944f0ea5e2bd9bea727ef06ead16c939253445f5cb3c43abaa646bf55010e35bce5c826f2f"
+    )
+    assert unseal(KEY, HERE, sealed) == b'{"shopping":{"lines":{"l1":{"item":"mug","quantity":2,"currency":"EUR"}}}}'
 
 
 def test_keys_are_random() -> None:
@@ -93,9 +118,9 @@ def _forge(form: bytes, body: bytes) -> bytes:
 
 
 def test_refuses_a_bomb_and_bad_deflate() -> None:
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(9, wbits=-15)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(65)) + packer.flush()
-    good = zlib.compress(b"x" * 300)
+    good = zlib.compress(b"x" * 300, wbits=-15)
     for body in (bomb, b"not deflate", good[:-1], good + b"tail"):
         with pytest.raises(SealBroken):
             unseal(KEY, HERE, _forge(b"\x02", body))

@@ -34,7 +34,7 @@ def test_reads_and_storage_are_bounded(history, every, start, kept):
 def test_due_from_the_very_bound_on(above):
     """By number: rows and patches weigh as much as the state. By weight: 16 KiB or the state, the larger."""
     rows = {"patches": 64, "patch_bytes": 1_000, "every": 64}
-    assert snapshot_due(**rows, state_bytes=64 * 1024 + 1_000 + above) is not above
+    assert snapshot_due(**rows, state_bytes=64 * 256 + 1_000 + above) is not above
     assert snapshot_due(patches=64 - above, patch_bytes=1, state_bytes=0, every=64) is not above
     assert snapshot_due(patches=1, patch_bytes=16 * 1024 - above, state_bytes=0, every=64) is not above
     assert snapshot_due(patches=1, patch_bytes=50_000 - above, state_bytes=50_000, every=64) is not above
@@ -52,7 +52,8 @@ def versions_until_due(*, patch: int, state: int, every: int) -> int:
     ("patch", "state", "every", "version"),
     [
         (100, 2_000, 64, 64),  # a small state: by number
-        (100, 262_144, 64, 234),  # a large state is not written again for every 64 small patches
+        (84, 32_768, 64, 97),
+        (100, 262_144, 64, 737),  # a large state is not written again for every 64 small patches
         (8_192, 2_000, 64, 2),  # heavy patches to a small state: by weight, from 16 KiB on
         (100_000, 262_144, 64, 3),  # heavy patches to a large state
         (1, 1, 1, 1),

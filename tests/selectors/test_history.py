@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from agent_sessions import selectors, services
-from agent_sessions.exceptions import InvalidValue, SessionNotFound, VersionNotFound
+from agent_sessions.domain.identity import Actor
+from agent_sessions.exceptions import InvalidValue, SessionDamaged, SessionNotFound, VersionNotFound
 from agent_sessions.models import SessionVersion
-from agent_sessions.selectors import _cache
+from agent_sessions.selectors import VersionInfo, _cache
 from agent_sessions.types import Patch, State
 from tests.conftest import MORNING
 from tests.shopping import basket, line, merged, variables
+from tests.tampering import Tamper
 
 pytestmark = pytest.mark.django_db
 
@@ -192,6 +194,61 @@ def test_versions_are_read_in_pages(opened: Any) -> None:
     pages = [selectors.versions(session_id, after=after, limit=4) for after in (0, 4, 8, 11)]
 
     assert [[version.number for version in page] for page in pages] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11], []]
+
+
+def test_a_version_says_what_its_event_says(opened: Any, clock: Any) -> None:
+    """V1: who, when, what and which event, though audited reads stand between."""
+    one = opened()
+    services.record_event(one.session_id, kind="cart.viewed")
+    clock.move_to(MORNING + MINUTE)
+    made = services.change_session(
+        one.session_id, expected_version=1, patch=variables(a=1), kind="a.changed", actor=Actor("staff", "7")
+    )
+    services.record_event(one.session_id, kind="cart.viewed")
+
+    first, second = selectors.versions(one.session_id)
+
+    assert (first.number, first.kind, first.actor, first.event_seq) == (1, "session.created", "agent", 1)
+    assert second == VersionInfo(2, made.event_id, "a.changed", "staff:7", MORNING + MINUTE, 3)
+    assert str(second.version_id) == selectors.events(one.session_id)[2]["event_id"]
+
+
+@pytest.mark.parametrize("canonical", [None, b"", b"[]", b"{}", b'{"event_id":"x"}', b'{"event_id":7}'])
+def test_a_version_whose_event_is_gone_or_altered_is_damage(opened: Any, canonical: bytes | None) -> None:
+    session_id, _ = with_history(opened)
+    tamper = Tamper(session_id)
+    if canonical is None:
+        tamper.delete(tamper.events.filter(seq=3))
+    else:
+        tamper.event(3, canonical=canonical)
+
+    with pytest.raises(SessionDamaged, match="event 3, which made version 3"):
+        selectors.versions(session_id)
+
+    assert len(selectors.versions(session_id, after=3)) == 8
+
+
+def test_the_state_at_a_time_is_that_of_the_last_change_before_it(opened: Any, clock: Any) -> None:
+    """V2: events that changed nothing stand between."""
+    one = opened(state=variables(n=0))
+    for minute in (1, 2):
+        clock.move_to(MORNING + minute * MINUTE)
+        services.record_event(one.session_id, kind="cart.viewed")
+
+    view = selectors.state_at_time(one.session_id, MORNING + 2 * MINUTE)
+
+    assert (view.version, view.state) == (1, variables(n=0))
+
+
+@pytest.mark.parametrize("limit", [-1, None, 1.0, "1", True])
+def test_a_limit_is_a_whole_number_from_0(opened: Any, limit: Any) -> None:
+    one = opened()
+
+    for read in (selectors.versions, selectors.events, selectors.messages):
+        with pytest.raises(InvalidValue) as refusal:
+            read(one.session_id, limit=limit)
+        assert refusal.value.path == "/limit"
+        assert read(one.session_id, limit=0) == []
 
 
 def test_a_state_is_the_readers_own_copy(opened: Any) -> None:

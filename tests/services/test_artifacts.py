@@ -247,5 +247,32 @@ def test_of_a_history_that_is_not_what_was_sealed_none_is_given(opened: Any) -> 
         services.get_artifact(one.session_id, disclose="none")
 
 
+@pytest.mark.parametrize("seq", [1, 2, 4], ids=["first", "middle", "end"])
+def test_a_history_that_was_altered_before_is_never_signed(opened: Any, seq: int) -> None:
+    """A3, R5: nothing but the chain stands between an altered event and the signature over it."""
+    one = ended(opened)
+    Artifact.objects.all().delete()
+    tamper = Tamper(one.session_id)
+    tamper.session(sealed_at=None)
+    canonical = bytes(tamper.events.get(seq=seq).canonical)
+    tamper.event(seq, canonical=canonical.replace(b'"actor":"agent"', b'"actor":"staff"'))
+
+    with pytest.raises(SessionDamaged):
+        services.seal_artifact(one.session_id)
+
+    assert Artifact.objects.count() == 0
+    assert services.expire_sessions().failed == 1
+
+
+def test_a_history_that_lost_its_tail_is_never_signed(opened: Any) -> None:
+    """A3, R5: events behind the end are gone that the session's row tells of."""
+    one = ended(opened)
+    Artifact.objects.all().delete()
+    Tamper(one.session_id).session(head_seq=5)
+
+    with pytest.raises(SessionDamaged, match="do not end where its row says"):
+        services.seal_artifact(one.session_id)
+
+
 def _out_of_reach(key: object) -> bytes:
     raise KeyProblem("The key service is out of reach.")

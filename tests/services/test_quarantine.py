@@ -70,6 +70,40 @@ def test_a_head_from_before_writes_nothing_into_a_quarantined_session(live: Open
     assert (report.versions, report.events) == (4, 7)
 
 
+def test_who_remembers_a_destroyed_key_writes_nothing_with_it(live: OpenedSession) -> None:
+    """A7, R5: it is looked for by the very statement that writes."""
+    head = selectors.authenticate(live.token)
+    SessionKey.objects.filter(pk=live.session_id).delete()
+
+    for session in (head, live.session_id):  # by a head from before, and by what this process remembers
+        with pytest.raises((ContentErased, SessionQuarantined)):
+            services.change_session(session, expected_version=4, patch=variables(e=5))
+
+    assert selectors.get_session(live.session_id).status == "quarantined"
+    assert [version.number for version in selectors.versions(live.session_id)] == [1, 2, 3, 4]
+    assert len(selectors.events(live.session_id)) == 7
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda head: services.record_event(head, kind="cart.viewed"),
+        lambda head: services.add_message(head, role="user", content="hello"),
+        lambda head: services.end_session(head),
+    ],
+    ids=["event", "message", "end"],
+)
+def test_nothing_is_written_of_a_session_without_its_key(live: OpenedSession, write: Any) -> None:
+    """R5"""
+    head = selectors.authenticate(live.token)
+    SessionKey.objects.filter(pk=live.session_id).delete()
+
+    with pytest.raises(ContentErased):
+        write(head)
+
+    assert len(selectors.events(live.session_id)) == 7
+
+
 def test_its_evidence_can_still_be_read(quarantined: OpenedSession) -> None:
     """R5, A3: chain, versions and report."""
     assert len(selectors.events(quarantined.session_id)) == 7

@@ -118,6 +118,18 @@ def test_reading_a_state_of_the_past_is_two_queries(opened: Any, configure: Any)
             selectors.state_at_version(one.session_id, version)
 
 
+def test_a_state_at_a_time_and_a_page_of_versions_are_few_queries(opened: Any) -> None:
+    """V2: however many versions there are."""
+    one = opened()
+    for version in range(1, 11):
+        made = services.change_session(one.session_id, expected_version=version, patch=variables(n=version))
+
+    with queries(READ_HEAD + 1):
+        selectors.state_at_time(one.session_id, made.created_at)
+    with queries(2):
+        assert len(selectors.versions(one.session_id)) == 11
+
+
 def test_the_size_of_the_state_does_not_change_the_count(opened: Any) -> None:
     one = opened(state=variables(**{f"v{number}": "x" * 100 for number in range(500)}))
 

@@ -136,9 +136,9 @@ def test_history_itself_is_never_made_again(live: OpenedSession) -> None:
     """R4: repair refuses, and changes nothing."""
     tamper = Tamper(live.session_id)
     _alter_snapshot(tamper)
-    tamper.version(2, kind="cart.paid")
+    tamper.version(2, event_seq=3)
 
-    with pytest.raises(SessionDamaged, match=r"version 2, kind.*cannot be made again"):
+    with pytest.raises(SessionDamaged, match=r"version 2, seq.*cannot be made again"):
         services.repair_session(live.session_id)
 
     assert ("snapshot", "snapshot 3") in found(selectors.verify_session(live.session_id))

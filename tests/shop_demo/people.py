@@ -66,7 +66,9 @@ class Human:
 
     def form(self, token: str = "tok_success", **changes: str) -> dict[str, str]:
         """What the form on the page would send."""
-        hidden = re.findall(r'<input type="hidden" name="(seen|submission)" value="([^"]*)"', self.page.content.decode())
+        hidden = re.findall(
+            r'<input type="hidden" name="(seen|submission)" value="([^"]*)"', self.page.content.decode()
+        )
         assert len(hidden) == 2, self.text
         return {**{name: html.unescape(value) for name, value in hidden}, **ADDRESS, "token": token, **changes}
 

@@ -54,9 +54,7 @@ def test_paying_makes_an_order_with_what_was_paid(human: Human, agent: ShoppingA
     assert str(order.session_id) == agent.session_id
 
 
-def test_the_session_ends_with_the_order_and_names_it(
-    agent: ShoppingAgent, configure: Any
-) -> None:
+def test_the_session_ends_with_the_order_and_names_it(agent: ShoppingAgent, configure: Any) -> None:
     configure(END_ON_HANDOFF=False)
     Human(agent.hand_over()).pay()
     order = Order.objects.get()
@@ -308,9 +306,7 @@ def test_stock_is_taken_of_all_lines_or_of_none(agent: ShoppingAgent, monkeypatc
     assert (stock("TEA"), charged()) == (5, [(8900, "refunded")])
 
 
-def test_a_voucher_that_expired_meanwhile_takes_nothing_off(
-    agent: ShoppingAgent, voucher: Voucher
-) -> None:
+def test_a_voucher_that_expired_meanwhile_takes_nothing_off(agent: ShoppingAgent, voucher: Voucher) -> None:
     agent.send("POST", "/voucher/apply", {"code": "TENTH"})
     human = Human(agent.hand_over())
     form = human.form()
@@ -324,9 +320,7 @@ def test_a_voucher_that_expired_meanwhile_takes_nothing_off(
     assert (Order.objects.get().total, Order.objects.get().vouchers) == (3390, [])
 
 
-def test_an_agent_that_goes_on_shopping_is_told_on_and_never_paid_unseen(
-    agent: ShoppingAgent, configure: Any
-) -> None:
+def test_an_agent_that_goes_on_shopping_is_told_on_and_never_paid_unseen(agent: ShoppingAgent, configure: Any) -> None:
     configure(END_ON_HANDOFF=False)
     human = Human(agent.hand_over())
     form = human.form()
