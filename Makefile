@@ -41,8 +41,8 @@ $(VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.
 	@echo "Setting up $(VENV), which takes a minute or so."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet -r requirements/dev.txt
-	touch $@
+	@PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
 
 $(BENCH_VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/celery.txt requirements/bench.txt
 	rm -rf $(BENCH_VENV)

@@ -156,7 +156,7 @@ class HandoffNotFound(AgentSessionsError):
 
 
 class HandoffClosed(AgentSessionsError):
-    """The handoff cannot be paid: ``status`` says why (HandoffStatus), ``order_ref`` names the order if it was."""
+    """The handoff cannot be paid: ``handoff_status`` says why, ``order_ref`` names the order if there is one."""
 
     code = "handoff_closed"
     status = 409

@@ -71,7 +71,7 @@ def pay(handoff_id: uuid.UUID, *, seen: Seen, token: str, buyer: Buyer, submissi
     charged) and HandoffClosed.
     """
     key = f"{handoff_id}:{submission}"
-    payment = Payment.objects.filter(key=key).first() or _begin(handoff_id, key, seen, token, buyer)
+    payment = _begin(handoff_id, key, seen, token, buyer)
     if payment.outcome not in Payment.OPEN:
         return payment
     try:
@@ -121,7 +121,7 @@ def _begin(handoff_id: uuid.UUID, key: str, seen: Seen, token: str, buyer: Buyer
                 agreed={**_agreed(quote), "instructions": instructions_of(handoff)},
                 buyer=buyer.as_json(),
             )
-    except IntegrityError:  # another window was faster: its payment is the one
+    except IntegrityError:  # this form was sent before, or another window was faster: that payment is the one
         return Payment.objects.filter(session_id=selectors.get_handoff(handoff_id).session_id).latest("pk")
 
 

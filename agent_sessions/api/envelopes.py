@@ -106,7 +106,7 @@ def log_unexpected(error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
     after = f" after {', '.join(causes)}" if causes else ""
     logger.error(
-        "%s%s while answering an agent.\n%s",
+        "%s%s while answering a request.\n%s",
         type(error).__name__,
         after,
         "".join(traceback.format_tb(error.__traceback__)),

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import wraps
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 
 from agent_sessions import selectors, services
-from agent_sessions.exceptions import AgentSessionsError, HandoffNotFound
+from agent_sessions.api.envelopes import log_unexpected
+from agent_sessions.exceptions import HandoffNotFound, NoStore
 from agent_sessions.selectors.handoffs import SESSION_KEY
 from agent_sessions.store.offer import offer
 
@@ -21,11 +21,17 @@ _View = Callable[[HttpRequest, str], HttpResponseBase]
 
 
 def _keeps_the_link_secret(view: _View) -> _View:
-    """Keep the link's token out of referrers and logs: whoever has it can see the cart."""
+    """Keep the link's token out of referrers and logs, whatever happens: whoever has it can see the cart."""
 
     @wraps(view)
     def respond(request: HttpRequest, token: str) -> HttpResponseBase:
-        response = view(request, token)
+        try:
+            response = view(request, token)
+        except HandoffNotFound as problem:
+            response = _problem(request, problem.message, status=404)
+        except Exception as error:  # noqa: BLE001 - Django would log the address with it
+            log_unexpected(error)
+            response = _problem(request, "This cart cannot be shown right now. Try again later.", status=503)
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["X-Robots-Tag"] = "noindex, nofollow"
         response._has_been_logged = True  # type: ignore[attr-defined]
@@ -35,23 +41,19 @@ def _keeps_the_link_secret(view: _View) -> _View:
 
 
 @login_not_required
-@_keeps_the_link_secret
 @never_cache
-@require_safe
+@_keeps_the_link_secret
 def handoff(request: HttpRequest, token: str) -> HttpResponseBase:
     """Take a human to the store's checkout of what their agent put together (contract item 46).
 
     Opening it changes nothing of the cart and can be done any number of times, so previews of links do no harm.
     """
-    try:
-        found = selectors.handoff_by_token(token)
-        store = offer().store
-    except HandoffNotFound as problem:
-        return _problem(request, problem.message, status=404)
-    except AgentSessionsError:
-        return _problem(request, "This cart cannot be shown right now. Try again later.", status=503)
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET", "HEAD"])  # require_safe would log the address
+    found = selectors.handoff_by_token(token)
+    store = offer().store
     if store is None:
-        return _problem(request, "This shop takes no orders of agents at the moment.", status=503)
+        raise NoStore("There is no store to take over the human.")
     session = getattr(request, "session", None)
     if session is not None:
         session[SESSION_KEY] = str(found.id)

@@ -16,6 +16,8 @@ from agent_sessions.types import JSONValue
 REDACTED = "****"
 MAX_PARAMS_BYTES = 16 * 1024
 """Bytes of JSON that the parameters of one call can have, private ones included."""
+RESERVED_KINDS = frozenset({"session.created", "session.ended", "state.migrated", "conversation.message_added"})
+"""Kinds that readers and verifiers rely on; only the package itself writes them."""
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -69,9 +71,11 @@ NO_CALL = Call()
 
 
 def check_kind(kind: str) -> None:
-    """Refuse an event kind that is not dotted lower-case words, past tense: ``cart.item_added``.
+    """Refuse an event kind that is not dotted lower-case words, past tense (``cart.item_added``), or is reserved.
 
     Raises InvalidValue.
     """
     if not isinstance(kind, str) or len(kind) > 64 or not _KIND.fullmatch(kind):
         raise InvalidValue("/kind", "An event kind is dotted lower-case words such as cart.item_added, 64 at most.")
+    if kind in RESERVED_KINDS:
+        raise InvalidValue("/kind", f"{kind} has a meaning of its own and is written by the package only.")

@@ -17,7 +17,7 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from agent_sessions.audit.events import CREATED, ENDED, format_time
+from agent_sessions.audit.events import format_time
 from agent_sessions.crypto.keys import WrappedKeyBroken
 from agent_sessions.domain import state as shapes
 from agent_sessions.domain.differences import Difference, describe
@@ -46,8 +46,6 @@ from agent_sessions.signals import session_changed
 from agent_sessions.types import JSONValue
 
 MIGRATED = "state.migrated"
-RESERVED = frozenset({CREATED, ENDED, MIGRATED, "conversation.message_added"})
-"""Kinds that readers and verifiers rely on, so no caller may use them."""
 _RACES = 4
 
 

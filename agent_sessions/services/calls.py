@@ -80,7 +80,7 @@ def call_capability(
             return attempt.run(session)
         except VersionConflict as conflict:
             if session is None or expected_version is not None or number == _ATTEMPTS - 1:
-                attempt.record_refusal(session, conflict.status, conflict.code)
+                attempt.record_refusal(session, conflict)
                 raise
             session = read_head(session.session_id)
     raise AssertionError  # the last round returns or raises
@@ -103,12 +103,8 @@ class _Attempt:
             return self._run(session)
         except VersionConflict:
             raise
-        except AgentSessionsError as refusal:
-            rule = refusal.rule if isinstance(refusal, PolicyDenied) else ""
-            self.record_refusal(session, refusal.status, refusal.code, rule)
-            raise
-        except Exception:
-            self.record_refusal(session, 500, AgentSessionsError.code)
+        except Exception as refusal:
+            self.record_refusal(session, refusal)
             raise
 
     def _run(self, session: SessionHead | None) -> Answer:
@@ -178,15 +174,17 @@ class _Attempt:
         if self.expected_version not in (None, session.version):
             raise conflict_with(session, self.expected_version)
 
-    def record_refusal(self, session: SessionHead | None, status: int, code: str, rule: str = "") -> None:
+    def record_refusal(self, session: SessionHead | None, refusal: Exception) -> None:
         """Record what was refused and why; parameters are left out, since nobody has checked them."""
+        error = refusal if isinstance(refusal, AgentSessionsError) else AgentSessionsError("")
+        denied = error if isinstance(error, PolicyDenied) else None
         told = Call(
             self.capability.name,
             self.method,
-            params={"code": code},
-            policy_result="deny" if rule else "allow",
-            policy_rule=rule or DEFAULT,
-            response_status=status,
+            params={"code": error.code},
+            policy_result="allow" if denied is None else "deny",
+            policy_rule=DEFAULT if denied is None else denied.rule,
+            response_status=error.status,
             started_at=self.started_at,
         )
         with suppress(SessionEnded):  # whoever is too late is not in the history

@@ -20,7 +20,7 @@ from agent_sessions.exceptions import HandoffClosed, InvalidValue, SessionEnded,
 from agent_sessions.models import CheckoutHandoff
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
-from agent_sessions.selectors.handoffs import get_handoff, status_of, stored_handoff
+from agent_sessions.selectors.handoffs import status_of, stored_handoff
 from agent_sessions.services.sessions import check_text, end_session
 from agent_sessions.store.handoffs import HandoffStatus
 
@@ -71,6 +71,8 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
     check_text("/order_ref", order_ref, 100)
     if not order_ref:
         raise InvalidValue("/order_ref", "Send the reference by which the shop finds the order, such as its number.")
+    if type(version) is not int:
+        raise InvalidValue("/version", "Send the number of the version that the human saw.")
     row = stored_handoff(handoff_id)
     with transaction.atomic(using=_alias()):
         # The session first, as the agent's calls do it: who locks in one order never waits for each other in a circle.
@@ -78,15 +80,13 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
         row.refresh_from_db()
         _require_open(row, head)
         if head.is_live():
-            if head.version != version:
-                raise _conflict(row, version, head)
             call = Call(capability="checkout", params={"order": order_ref})
             try:
                 end_session(head, reason=EndReason.COMPLETED, expected_version=version, actor=actor, call=call)
             except SessionEnded as too_late:  # its deadline has just passed, or its token was revoked
                 raise HandoffClosed(HandoffStatus.ENDED.value) from too_late
         elif version != row.version:
-            raise _conflict(row, version, head)
+            raise VersionConflict(head.session_id, expected=version, current=row.version)
         row.order_ref, row.ordered_at = order_ref, timezone.now()
         row.save(update_fields=["order_ref", "ordered_at"], using=_alias())
 
@@ -95,11 +95,6 @@ def _require_open(row: CheckoutHandoff, head: SessionHead) -> None:
     status = status_of(row, head)
     if status not in (HandoffStatus.OPEN, HandoffStatus.CHANGED):
         raise HandoffClosed(status.value, row.order_ref)
-
-
-def _conflict(row: CheckoutHandoff, version: int, head: SessionHead) -> VersionConflict:
-    current = get_handoff(row.pk).version
-    return VersionConflict(head.session_id, expected=version, current=current)
 
 
 def _alias() -> str:

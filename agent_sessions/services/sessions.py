@@ -28,7 +28,7 @@ from agent_sessions.models import Caller, Session, SessionKey, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._cache import measured
 from agent_sessions.selectors._heads import SessionHead, data_key_context, require_live
-from agent_sessions.services._commit import RESERVED, Committed, Ending, announce, commit, commit_first
+from agent_sessions.services._commit import Committed, Ending, announce, commit, commit_first
 from agent_sessions.services._entries import Draft, applied
 from agent_sessions.services._write import EndRow, store_history
 from agent_sessions.services.artifacts import try_to_seal
@@ -152,7 +152,7 @@ def change_session(
     SessionRevoked, SessionQuarantined, ContentErased, InvalidValue, LimitExceeded, SchemaUnknown, KeyProblem,
     SessionBusy.
     """
-    _check_kind(kind)
+    check_kind(kind)
     check_patch(patch)
     if not isinstance(expected_version, int) or isinstance(expected_version, bool):
         raise InvalidValue("/expected_version", "Send the number of the version that the change is based on.")
@@ -169,7 +169,7 @@ def record_event(
 
     Raises what ``change_session`` raises, but VersionConflict.
     """
-    _check_kind(kind)
+    check_kind(kind)
     return commit(session, Draft(kind, actor, call, private=_note(note)))
 
 
@@ -318,12 +318,6 @@ def _check_opening(consumer: str, merchant: str, purpose: str, parent_request: s
         check_text(path, text, longest)
     if len(merchant.encode()) > MAX_MERCHANT:
         raise InvalidValue("/merchant", f"Send a name of at most {MAX_MERCHANT} bytes of UTF-8; it is in every token.")
-
-
-def _check_kind(kind: str) -> None:
-    check_kind(kind)
-    if kind in RESERVED:
-        raise InvalidValue("/kind", f"{kind} has a meaning of its own and is written by the package only.")
 
 
 def _note(note: str) -> dict[str, JSONValue]:

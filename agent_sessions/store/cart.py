@@ -144,14 +144,16 @@ def _patch(state: State, quote: Quote, wanted: Lines, vouchers: Sequence[str]) -
     }
     # A line that the store cannot price any more stays as it was, until someone takes it out.
     shopping["lines"] = lines | {key: before[key] for key in wanted if key not in lines and key in before}
-    shopping["discounts"] = {
+    discounts = {
         one.id: _present(
             amount=one.amount, currency=quote.currency, code=one.code, label=one.label, applies_to=one.line
         )
         for one in quote.discounts
     }
     known = _as_map(shopping.get("vouchers"))
-    shopping["vouchers"] = {code: known.get(code, {}) for code in vouchers}
+    for name, entries in (("discounts", discounts), ("vouchers", {code: known.get(code, {}) for code in vouchers})):
+        if entries or name in shopping:
+            shopping[name] = entries
     extra = _present(
         subtotal=quote.subtotal,
         shipping=quote.shipping,

@@ -16,6 +16,8 @@ from agent_sessions.store.capabilities import CapabilityCall
 from agent_sessions.store.cart import cart_lines, cart_vouchers
 from agent_sessions.types import State
 
+MAX_NAME = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -54,6 +56,8 @@ class _Rule:
         # A text would be taken for its letters, and "cart.*" has a star among them.
         if isinstance(self.capabilities, str) or isinstance(self.agents, str):
             raise TypeError(f"{self.name}: give capabilities and agents as tuples of patterns.")
+        if not 0 < len(self.name) <= MAX_NAME:
+            raise ValueError(f"A rule needs a name of 1 to {MAX_NAME} characters; it stands in the history.")
 
     def _concerns(self, call: CapabilityCall) -> bool:
         agent = "" if call.session is None else call.session.agent.name

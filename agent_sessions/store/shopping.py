@@ -8,6 +8,7 @@ from agent_sessions.domain.differences import describe
 from agent_sessions.domain.patch import apply_patch
 from agent_sessions.exceptions import CartProblem, ItemNotFound
 from agent_sessions.store.adapter import Item, Page
+from agent_sessions.store.answers import CART, CART_CHANGED, CHECKOUT, ITEM, ITEMS, RECEIVED
 from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome, Param
 from agent_sessions.store.cart import MAX_QUANTITY, Lines, cart_answer, cart_lines, cart_slice, line_id, money, repriced
 
@@ -149,6 +150,7 @@ _BUILT_IN = (
             "page": _PAGE,
             "limit": _LIMIT,
         },
+        answer=ITEMS,
     ),
     Capability(
         "browse",
@@ -163,6 +165,7 @@ _BUILT_IN = (
             "page": _PAGE,
             "limit": _LIMIT,
         },
+        answer=ITEMS,
     ),
     Capability(
         "detail",
@@ -182,6 +185,7 @@ _BUILT_IN = (
                 aliases=("item_id", "itemId"),
             )
         },
+        answer=ITEM,
     ),
     Capability(
         "cart.view",
@@ -191,6 +195,7 @@ _BUILT_IN = (
         "cart.viewed",
         "The cart of this session.",
         requires_session=True,
+        answer=CART,
     ),
     Capability(
         "cart.add",
@@ -204,6 +209,7 @@ _BUILT_IN = (
             "quantity": Param("integer", "How many to add.", default=1, minimum=1, maximum=MAX_QUANTITY, shown=True),
         },
         requires_session=True,
+        answer=CART_CHANGED,
     ),
     Capability(
         "cart.update",
@@ -220,6 +226,7 @@ _BUILT_IN = (
         },
         requires_session=True,
         also=("PUT",),
+        answer=CART_CHANGED,
     ),
     Capability(
         "cart.remove",
@@ -230,6 +237,7 @@ _BUILT_IN = (
         "Take an item out of the cart.",
         {"item_id": _ITEM},
         requires_session=True,
+        answer=CART_CHANGED,
     ),
     Capability(
         "checkout",
@@ -241,6 +249,7 @@ _BUILT_IN = (
         {"instructions": Param("string", "What the shop should know about the delivery.", default="", maximum=500)},
         requires_session=True,
         human_handoff=True,
+        answer=CHECKOUT,
     ),
     Capability(
         "contact",
@@ -253,5 +262,6 @@ _BUILT_IN = (
             "message": Param("string", "The message.", required=True, minimum=1, maximum=1000),
             "reply_to": Param("string", "Where to answer.", default="", maximum=200),
         },
+        answer=RECEIVED,
     ),
 )

@@ -41,7 +41,7 @@ def search(request: HttpRequest) -> HttpResponse:
 def product(request: HttpRequest, slug: str) -> HttpResponse:
     products = Product.objects.filter(for_sale=True).select_related("category").prefetch_related("variants")
     found = get_object_or_404(products, slug=slug)
-    siblings = _for_cards(found.category.products.filter(for_sale=True).exclude(pk=found.pk))[:3]
+    siblings = _for_cards(found.category.products.filter(for_sale=True).exclude(pk=found.pk))[:4]
     return _page(request, "shop/product.html", product=found, siblings=siblings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -22,6 +23,7 @@ from shop_demo.seen import Seen
 Outcome = Payment.Outcome
 
 
+@transaction.non_atomic_requests  # what is committed before the provider is called has to stay
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def review(request: HttpRequest) -> HttpResponse:
@@ -34,6 +36,7 @@ def review(request: HttpRequest) -> HttpResponse:
     return _show(request, handoff)
 
 
+@transaction.non_atomic_requests
 @never_cache
 @require_POST
 def check_again(request: HttpRequest) -> HttpResponse:

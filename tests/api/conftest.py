@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ DEAD = "Session token is missing, invalid, or expired."
 
 
 @pytest.fixture(autouse=True)
-def small_host(settings: Any) -> Iterator[None]:
+def small_host(settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.api.urls"
     settings.TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
     settings.ALLOWED_HOSTS = ["testserver", "shop.example"]
@@ -24,8 +24,6 @@ def small_host(settings: Any) -> Iterator[None]:
         "STORE": "tests.api.store.Shelf",
         "SITE_NAME": "Ocean Ceramics",
     }
-    caches["default"].clear()
-    yield
     caches["default"].clear()
 
 

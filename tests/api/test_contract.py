@@ -1,8 +1,8 @@
 """The wire contract has 85 items and 38 rows of disagreements; each has a test that carries its number.
 
-Items 1 to 29 (sessions), 30 to 49 (calls), 50 to 70 (manifests) and 71 to 85 (audit) are in the modules of those names;
-the rows of section 2 in ``test_contract_dialects``. Item 49 and parts of 14, 23 and 61 bind agents, not sites: their
-tests hold what the site has to make possible.
+Items 1 to 22 (sessions), 23 to 29 (tokens), 30 to 49 (calls), 50 to 70 (manifests) and 71 to 85 (audit) are in the
+modules of those names; the rows of section 2 in ``test_contract_dialects``. Item 49 and parts of 14, 23 and 61 bind
+agents, not sites: their tests hold what the site has to make possible.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_item_83_nothing_personal_and_no_token_is_in_the_events(agent: AgentClie
     raw = answer.content.decode()
     assert agent.token not in raw
     events = json.dumps(answer.json()["data"]["events"])
-    for personal in ("Ada", "lovelace", "example.org", "James"):
+    for personal in ("Ada Lovelace", "ada+lovelace", "ada lovelace", "example.org", "12 St James"):
         assert personal not in events
     params = [one["params"] for one in answer.json()["data"]["events"]]
     assert {"message": "****", "reply_to": "****"} in params

@@ -9,6 +9,7 @@ import pytest
 from agent_sessions import selectors
 from agent_sessions.models import CheckoutHandoff
 from tests.api.conftest import AgentClient
+from tests.api.store import Shelf
 
 pytestmark = pytest.mark.django_db
 
@@ -41,8 +42,9 @@ def test_it_can_be_opened_any_number_of_times(client: Any, link: str, make_agent
 
 
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
-def test_it_is_only_ever_read(client: Any, link: str, method: str) -> None:
+def test_it_is_only_ever_read(client: Any, link: str, method: str, caplog: pytest.LogCaptureFixture) -> None:
     assert getattr(client, method)(link).status_code == 405
+    assert link.rpartition("/")[2] not in caplog.text
 
 
 def test_the_link_stays_out_of_caches_referrers_search_engines_and_logs(
@@ -81,3 +83,18 @@ def test_an_old_link_is_the_stores_to_explain(client: Any, link: str, clock: Any
     clock.shift(400 * 86400)
 
     assert client.get(link).content.startswith(b"expired")
+
+
+def test_a_store_that_fails_shows_a_page_and_not_the_link_in_the_log(
+    client: Any, link: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: Shelf, request: Any, handoff: Any) -> Any:
+        raise RuntimeError(f"no page for {request.path}")
+
+    monkeypatch.setattr(Shelf, "open_handoff", fail)
+
+    page = client.get(link)
+
+    assert page.status_code == 503
+    assert "RuntimeError" in caplog.text
+    assert link.rpartition("/")[2] not in caplog.text

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings as django_settings
 from django.db import connection
-from django.test import Client
+from django.test import AsyncClient, Client
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.settings import api_settings
 
@@ -151,3 +152,38 @@ def test_without_a_site_of_its_own_the_manifest_names_a_host_that_django_has_che
 
     assert agent.send("GET", "/.well-known/agents.json").json()["site"]["url"] == "http://testserver"
     assert agent.send("GET", "/.well-known/agents.json", SERVER_NAME="evil.example").status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("length", [True, False], ids=["with a length", "in chunks"])
+def test_it_works_under_asgi(length: bool) -> None:
+    body = b'{"agent_name": "Helper"}'
+    headers = {} if length else {"Content-Length": ""}
+
+    async def open_one() -> Any:
+        client = AsyncClient(raise_request_exception=False)
+        return await client.generic("POST", f"{API}/session", body, content_type="application/json", headers=headers)
+
+    answer = async_to_sync(open_one)()
+
+    assert answer.status_code == 201
+    head = selectors.authenticate(answer.json()["data"]["session_token"])
+    assert head.agent_name == "Helper"
+
+
+@pytest.mark.django_db
+def test_a_query_with_too_many_fields_is_refused(agent: AgentClient, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 10
+
+    assert agent.refused(400, "GET", "/search?" + "q=1&" * 11)["code"] == "malformed_request"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", ["/search?q=%00", "/detail/%00", "/detail/%ff", "/search?q=%ED%A0%80", "/%00", "/audit/%00"]
+)
+def test_strange_bytes_in_an_address_are_no_fault_of_ours(agent: AgentClient, path: str) -> None:
+    answer = agent.send("GET", path)
+
+    assert answer.status_code in (200, 400, 404)
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"

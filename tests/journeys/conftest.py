@@ -49,7 +49,7 @@ def make_agent(shop: str) -> Callable[[], Agent]:
     """Make an agent that has a session."""
 
     def make() -> Agent:
-        agent = Agent(shop, tell=lambda line: None)
+        agent = Agent(shop, tell=lambda _: None)
         agent.discover()
         agent.open_session("a story")
         return agent

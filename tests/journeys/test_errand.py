@@ -124,7 +124,7 @@ def test_what_is_sold_out_ends_the_command_with_its_reason(shop: str) -> None:
 
 
 def test_a_page_that_is_no_shop_ends_the_command_with_its_reason(shop: str) -> None:
-    with pytest.raises(CommandError, match="nowhere/.well-known/agents.json answers 404"):
+    with pytest.raises(CommandError, match=r"nowhere/\.well-known/agents\.json answers 404"):
         run_agent(f"{shop}/nowhere")
 
 

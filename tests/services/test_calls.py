@@ -51,7 +51,13 @@ class Failing(Allowing):
         raise KeyError("a rule that fails")
 
 
+class Nameless(Allowing):
+    def before(self, call: CapabilityCall) -> Verdict | None:
+        return Verdict(False, "")
+
+
 ALLOWING = [Allowing()]
+NAMELESS = [Nameless()]
 FAILING = [Failing()]
 
 
@@ -169,6 +175,14 @@ def test_a_rule_that_fails_has_allowed_nothing(shop: Any, opened: Any, configure
         call("contact", one, message="Hello")
     assert shop.messages == []
     assert last_event(one)["response_status"] == 500
+
+
+def test_a_denial_is_recorded_as_one_also_if_its_rule_has_no_name(shop: Any, opened: Any, configure: Any) -> None:
+    configure(POLICIES=f"{__name__}.NAMELESS")
+    one = opened()
+    with pytest.raises(PolicyDenied):
+        call("search", one, q="mug")
+    assert last_event(one)["policy_result"] == "deny"
 
 
 def test_while_the_offer_is_broken_calls_are_refused_and_recorded(shop: Any, opened: Any, configure: Any) -> None:

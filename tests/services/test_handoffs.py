@@ -213,6 +213,7 @@ def test_a_changed_cart_is_shown_as_it_is_now_and_paid_only_as_seen(staying: Non
     with pytest.raises(VersionConflict) as refused:
         pay(first)
     assert (refused.value.expected, refused.value.current) == (3, 4)
+    assert [change.text for change in refused.value.changes][:1] == ["Added 1 × Plate at 9.00 EUR"]
     pay(seen)
     assert selectors.get_handoff(first.id).order_ref == "A-1"
 
@@ -277,6 +278,14 @@ def test_an_order_needs_a_reference_that_can_be_kept(shop: Any, opened: Any, ord
     handoff = handed(cart_of(opened))
     with pytest.raises(InvalidValue):
         pay(handoff, order_ref=order_ref)
+    assert selectors.get_handoff(handoff.id).status is HandoffStatus.OPEN
+
+
+@pytest.mark.parametrize("version", [None, "3", True, 3.0])
+def test_an_order_names_the_version_that_was_seen(staying: None, opened: Any, version: Any) -> None:
+    handoff = handed(cart_of(opened))
+    with pytest.raises(InvalidValue, match="/version"):
+        services.complete_handoff(handoff.id, version=version, order_ref="A-1")
     assert selectors.get_handoff(handoff.id).status is HandoffStatus.OPEN
 
 

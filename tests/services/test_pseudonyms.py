@@ -58,3 +58,11 @@ def test_a_reference_that_is_no_text_is_refused(reference: object) -> None:
 
     assert refusal.value.path == "/reference"
     assert everything_stored() == before
+
+
+def test_a_caller_has_one_pseudonym_and_no_consumer_shares_it() -> None:
+    name = services.caller_pseudonym("192.0.2.1")
+
+    assert name == services.caller_pseudonym("192.0.2.1") != services.caller_pseudonym("192.0.2.2")
+    assert name != services.consumer_pseudonym("192.0.2.1")
+    assert "192" not in name

@@ -12,6 +12,8 @@ from django.urls import reverse
 
 API = "/.well-known/agents/api"
 CHECKOUT = "/checkout/agent"
+PAYS = "tok_success"
+HIDDEN = re.compile(r'<input type="hidden" name="(seen|submission)" value="([^"]*)"')
 ADDRESS = {"email": "mira@example.com", "name": "Mira Holm", "address": "Gartenweg 3\n1010 Vienna"}
 
 
@@ -64,21 +66,19 @@ class Human:
         self.page = self.client.get(CHECKOUT)
         return self
 
-    def form(self, token: str = "tok_success", **changes: str) -> dict[str, str]:
+    def form(self, card: str = PAYS, **changes: str) -> dict[str, str]:
         """What the form on the page would send."""
-        hidden = re.findall(
-            r'<input type="hidden" name="(seen|submission)" value="([^"]*)"', self.page.content.decode()
-        )
+        hidden = HIDDEN.findall(self.page.content.decode())
         assert len(hidden) == 2, self.text
-        return {**{name: html.unescape(value) for name, value in hidden}, **ADDRESS, "token": token, **changes}
+        return {**{name: html.unescape(value) for name, value in hidden}, **ADDRESS, "token": card, **changes}
 
     def send(self, form: dict[str, str]) -> Human:
         """Send a form; follow where it leads."""
         self.page = self.client.post(CHECKOUT, form, follow=True)
         return self
 
-    def pay(self, token: str = "tok_success", **changes: str) -> Human:
-        return self.send(self.form(token, **changes))
+    def pay(self, card: str = PAYS, **changes: str) -> Human:
+        return self.send(self.form(card, **changes))
 
     def check_again(self) -> Human:
         self.page = self.client.post(reverse("shop:check_again"), follow=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.urls import reverse
 
-from agent_sessions import selectors
+from agent_sessions import selectors, services
 from shop_demo import checkout
 from shop_demo.models import Order, Payment, ProviderCharge, Variant, Voucher
 from shop_demo.payments import TestProvider
@@ -143,6 +144,26 @@ def test_two_windows_make_one_order_and_one_charge(human: Human) -> None:
     assert stock() == 3
 
 
+def test_a_window_that_pays_while_another_is_being_charged_joins_it(
+    human: Human, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Human(human.link)
+    waiting = [other.form()]
+    charge = TestProvider.charge
+
+    def slow(self: TestProvider, *facts: Any) -> Any:
+        if waiting:
+            other.send(waiting.pop())
+        return charge(self, *facts)
+
+    monkeypatch.setattr(TestProvider, "charge", slow)
+    human.pay()
+
+    order = Order.objects.get()
+    assert human.page.redirect_chain[-1][0] == other.page.redirect_chain[-1][0] == f"/orders/{order.ref}"
+    assert (charged(), stock()) == ([(3390, "succeeded")], 3)
+
+
 def test_the_same_form_sent_twice_makes_one_order(human: Human) -> None:
     form = human.form()
     human.send(form).send(form)
@@ -159,13 +180,13 @@ def test_windows_that_pay_at_the_same_moment_make_one_order(agent: ShoppingAgent
     people = [Human(link) for _ in range(windows)]
     forms = [human.form() for human in people]
     start = threading.Barrier(windows)
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def pay(human: Human, form: dict[str, str]) -> None:
         try:
             start.wait(30)
             human.send(form)
-        except BaseException as failure:
+        except Exception as failure:  # noqa: BLE001 - told below, by the test's own thread
             failures.append(failure)
         finally:
             connection.close()
@@ -334,6 +355,36 @@ def test_an_agent_that_goes_on_shopping_is_told_on_and_never_paid_unseen(agent: 
     assert (Order.objects.get().total, charged()) == (4840, [(4840, "succeeded")])
 
 
+def test_other_goods_at_the_same_price_are_shown_before_they_are_paid(agent: ShoppingAgent, configure: Any) -> None:
+    configure(END_ON_HANDOFF=False)
+    VariantFactory(sku="POT", product__title="Pot", price_minor=2900)
+    human = Human(agent.hand_over())
+    form = human.form()
+    agent.send("DELETE", "/cart", {"item_id": "TEA"})
+    agent.add("POT")
+    human.send(form)
+
+    assert charged() == []
+    assert "Pot is new." in human.text
+    assert "Sencha is no longer in what you would pay for." in human.text
+
+
+def test_what_the_agent_says_later_is_shown_before_it_is_paid(agent: ShoppingAgent, configure: Any) -> None:
+    configure(END_ON_HANDOFF=False)
+    human = Human(agent.hand_over())
+    form = human.form()
+    session = selectors.read_head(uuid.UUID(agent.session_id))
+    services.change_session(
+        session, expected_version=session.version, patch={"shopping": {"instructions": "To the cellar."}}
+    )
+    human.send(form)
+
+    assert charged() == []
+    assert "To the cellar." in human.text
+    human.pay()
+    assert Order.objects.get().instructions == "To the cellar."
+
+
 def test_a_cart_that_the_agent_changes_while_the_card_is_charged_gives_the_money_back(
     agent: ShoppingAgent, configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,9 +513,10 @@ def test_a_crash_before_the_charge_leaves_nothing_to_pay_for(human: Human, monke
     def dies(*facts: Any) -> None:
         raise Dies
 
-    with monkeypatch.context() as broken, pytest.raises(Dies):
+    with monkeypatch.context() as broken:
         broken.setattr(TestProvider, "charge", dies)
-        human.pay()
+        with pytest.raises(Dies):
+            human.pay()
     human.look()
     assert "do not know yet" in human.text
 
@@ -479,9 +531,10 @@ def test_a_crash_after_the_charge_is_finished_by_asking(human: Human, monkeypatc
     def dies(*facts: Any) -> None:
         raise Dies
 
-    with monkeypatch.context() as broken, pytest.raises(Dies):
+    with monkeypatch.context() as broken:
         broken.setattr(checkout, "_settle", dies)
-        human.pay()
+        with pytest.raises(Dies):
+            human.pay()
     assert not Order.objects.exists()
     Variant.objects.update(price_minor=9999)
 
@@ -499,10 +552,11 @@ def test_a_crash_before_the_refund_is_finished_by_asking(human: Human, monkeypat
     def dies(*facts: Any) -> None:
         raise Dies
 
-    with monkeypatch.context() as broken, pytest.raises(Dies):
+    with monkeypatch.context() as broken:
         broken.setattr(TestProvider, "charge", slow)
         broken.setattr(TestProvider, "refund", dies)
-        human.pay()
+        with pytest.raises(Dies):
+            human.pay()
     Variant.objects.update(stock=5)
     human.look()
     assert "on its way back" in human.text

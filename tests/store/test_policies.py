@@ -224,3 +224,9 @@ def test_more_rules_never_allow_more(some: list[Any], name: str) -> None:
     alone = all(denied(decide_before([rule], calling(name))) is None for rule in some)
     assert decide_before(some, calling(name)).allowed is alone
     assert decide_before(list(reversed(some)), calling(name)).allowed is alone
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201])
+def test_a_rule_has_a_name_that_the_history_can_hold(name: str) -> None:
+    with pytest.raises(ValueError, match="needs a name"):
+        Deny(name=name)

@@ -19,8 +19,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from shop_demo.serving import PortBusy, serving
 
 DEFAULT_PASSWORD = "demo"  # noqa: S105 - for a shop that only this machine can reach
-CHECKOUT = Path(__file__).resolve().parents[3]
-RECORD = "demo-record.json"
+RECORD = Path("demo-record.json")
 
 
 class Command(BaseCommand):
@@ -73,8 +72,7 @@ class Command(BaseCommand):
 
     def _shop(self, site: str) -> None:
         self._tell("An agent goes shopping. All it knows of the shop is its address.\n")
-        record = CHECKOUT / RECORD
-        call_command("run_agent", site=site, pay=True, record=record, stdout=self.stdout)
+        call_command("run_agent", site=site, pay=True, record=RECORD, stdout=self.stdout)
         self._tell("\nAll of it worked.")
 
     def _show(self, site: str) -> None:

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         if options["record"] and report.record:
             options["record"].write_bytes(report.record)
             self._tell(f"The record is in {options['record']}. Verify it anywhere, without the shop:")
-            self._tell(f"  python -m agent_sessions.audit.verify {options['record']} --key {report.public_key}")
+            self._tell(f"        python -m agent_sessions.audit.verify {options['record']} --key {report.public_key}")
 
     def _tell(self, line: str) -> None:
         # At once, so that one can follow it through a pipe as well.

@@ -1,0 +1,211 @@
+"""What a session holds, as a shopper sees it, and how much of it a reader may see.
+
+Everybody who may see a session sees its cart: items, prices, discounts, delivery. What people and agents wrote in
+their own words (purpose, instructions, messages, the agent's variables) is for readers with a permission of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from agent_sessions.domain.differences import describe
+from agent_sessions.domain.leaves import alike
+from agent_sessions.domain.money import format_money
+from agent_sessions.domain.state import Line, Quote, Shopping
+from agent_sessions.domain.text import clipped
+from agent_sessions.types import JSONValue, State
+
+_FREE = frozenset({"instructions"})
+"""Fields of the cart that are someone's own words."""
+_SHOWN = {
+    "lines": ("item", "quantity", "unit_price", "currency", "title", "variant", "options"),
+    "discounts": ("amount", "currency", "code", "label", "applies_to"),
+    "vouchers": ("label",),
+    "delivery": ("method", "label", "amount", "currency", "earliest", "latest"),
+    "quote": ("total", "currency", "fingerprint", "valid_until"),
+}
+"""What everybody sees of each field of the cart; the first three are maps of entries."""
+_LONGEST_LINE = 4000
+_ENTRIES = ("lines", "discounts", "vouchers")
+_QUOTED = frozenset({"subtotal", "shipping", "tax", "tax_included"})
+"""What stores put beside a quote's total; the cart shows it to everybody."""
+_SUMS = (("subtotal", "Subtotal"), ("shipping", "Delivery"), ("tax", "Tax"))
+
+
+@dataclass(frozen=True, slots=True)
+class CartRow:
+    title: str
+    which: str
+    item: str
+    quantity: int
+    unit_price: str
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cart:
+    """A cart with its amounts written out. ``sums`` are label and amount, the total last; ``problem`` if unreadable."""
+
+    rows: tuple[CartRow, ...] = ()
+    sums: tuple[tuple[str, str], ...] = ()
+    vouchers: tuple[str, ...] = ()
+    delivery: str = ""
+    problem: str = ""
+
+    @property
+    def empty(self) -> bool:
+        return not (self.rows or self.sums or self.vouchers or self.delivery or self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One change in a sentence; ``hidden`` if it only says that something changed which the reader may not see."""
+
+    kind: str
+    text: str
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Something in someone's own words: a heading and the text."""
+
+    name: str
+    text: str
+
+
+def cart_of(state: State) -> Cart:
+    """Return the cart as its shopper sees it."""
+    try:
+        shopping = msgspec.convert(_open_cart(state, with_extra=True), Shopping)
+    except (msgspec.ValidationError, ValueError):
+        return Cart(problem="The cart is stored in a shape that this version of the package does not know.")
+    quote = None if shopping.quote is UNSET else shopping.quote
+    delivery = "" if shopping.delivery is UNSET else clipped(shopping.delivery.label or shopping.delivery.method)
+    sums = [
+        (f"Discount {clipped(entry.code or entry.label or name)}", format_money(entry.amount, entry.currency))
+        for name, entry in sorted(shopping.discounts.items())
+    ]
+    if quote is not None:
+        sums = [*_quoted_sums(quote)[:1], *sums, *_quoted_sums(quote)[1:]]
+        sums.append(("Total", format_money(quote.total, quote.currency)))
+    return Cart(
+        tuple(_row(line) for _, line in sorted(shopping.lines.items())),
+        tuple(sums),
+        tuple(clipped(code) for code in sorted(shopping.vouchers)),
+        delivery,
+    )
+
+
+def told(before: State, after: State, *, everything: bool) -> list[Told]:
+    """Say what changed between two states; without ``everything``, of what is private only that it changed."""
+    if everything:
+        return [Told(change.kind, change.text) for change in describe(before, after)]
+    changes = [
+        Told(change.kind, change.text)
+        for change in describe({"shopping": _open_cart(before)}, {"shopping": _open_cart(after)})
+    ]
+    one, other = _private_parts(before), _private_parts(after)
+    changes += [
+        Told("sealed.changed", f"{name} changed", hidden=True)
+        for name in one
+        if not alike(one[name] or None, other[name] or None)
+    ]
+    return changes
+
+
+def words_of(state: State) -> list[Words]:
+    """Return what is private in a state, for readers who may see it."""
+    return [Words(name, _written(value)) for name, value in _private_parts(state).items() if value]
+
+
+def _row(line: Line) -> CartRow:
+    which = line.variant or ", ".join(f"{name} {value}" for name, value in sorted(line.options.items()))
+    return CartRow(
+        clipped(line.title or line.item, 120),
+        clipped(which),
+        clipped(line.item),
+        line.quantity,
+        format_money(line.unit_price, line.currency),
+        format_money(line.unit_price * line.quantity, line.currency),
+    )
+
+
+def _quoted_sums(quote: Quote) -> list[tuple[str, str]]:
+    """What stores put beside the total, if it is there: amounts in the quote's currency."""
+    found: list[tuple[str, str]] = []
+    for name, label in _SUMS:
+        amount = quote.extra.get(name)
+        if type(amount) is int:
+            included = " (included)" if name == "tax" and quote.extra.get("tax_included") is True else ""
+            found.append((label + included, format_money(amount, quote.currency)))
+    return found
+
+
+def _open_cart(state: State, *, with_extra: bool = False) -> dict[str, Any]:
+    """Return the part of the cart that everybody sees; ``with_extra`` keeps what a quote has beside its total."""
+    shopping = _map(state.get("shopping"))
+    cart: dict[str, Any] = {}
+    for field, shown in _SHOWN.items():
+        if field not in shopping:
+            continue
+        names = (*shown, "extra") if with_extra and field == "quote" else shown
+        value = shopping[field]
+        if field not in _ENTRIES:
+            cart[field] = _only(value, names)
+        elif isinstance(value, dict):
+            cart[field] = {key: _only(entry, names) for key, entry in value.items()}
+        else:
+            cart[field] = value
+    return cart
+
+
+def _private_parts(state: State) -> dict[str, Any]:
+    """Return what only readers with the permission see, by the name it has for people."""
+    shopping = _map(state.get("shopping"))
+    further: dict[str, Any] = {}
+    for field, value in shopping.items():
+        if field in _FREE:
+            continue
+        names = _SHOWN.get(field)
+        if names is None:
+            further[field] = value
+        elif field in _ENTRIES:
+            rests = {key: _without(entry, names) for key, entry in _map(value).items()}
+            further |= {f"{field} {key}": rest for key, rest in rests.items() if rest}
+        elif rest := _without(value, names):
+            sums = rest.get("extra")
+            if field == "quote" and isinstance(sums, dict) and not (sums.keys() - _QUOTED):
+                continue
+            further[field] = rest
+    return {
+        "Instructions": shopping.get("instructions"),
+        "Conversation": state.get("conversation"),
+        "The agent’s variables": state.get("agent"),
+        "Further details of the cart": further,
+        "Other content": {
+            name: value for name, value in state.items() if name not in ("shopping", "conversation", "agent")
+        },
+    }
+
+
+def _map(value: JSONValue | None) -> dict[str, JSONValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _only(entry: JSONValue, names: tuple[str, ...]) -> JSONValue:
+    return {name: entry[name] for name in names if name in entry} if isinstance(entry, dict) else entry
+
+
+def _without(entry: JSONValue, names: tuple[str, ...]) -> dict[str, JSONValue]:
+    return {name: value for name, value in _map(entry).items() if name not in names}
+
+
+def _written(value: JSONValue) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    return "\n".join(clipped(line, _LONGEST_LINE) for line in text.split("\n"))

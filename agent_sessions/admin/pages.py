@@ -1,0 +1,314 @@
+"""The pages of one session. Each reads through selectors and shows; a page more is an entry in PAGES and a method."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import django
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from agent_sessions import selectors, services
+from agent_sessions.admin import history, wording
+from agent_sessions.admin.content import Told, cart_of, told, words_of
+from agent_sessions.admin.facts import Fact, facts_of, links_of
+from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.text import clipped
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    ArtifactNotReady,
+    ContentErased,
+    KeyProblem,
+    SchemaUnknown,
+    SessionDamaged,
+    SessionNotFound,
+    SessionQuarantined,
+    VersionNotFound,
+)
+from agent_sessions.models import Session
+from agent_sessions.selectors import SessionHead, admin_lists
+
+if TYPE_CHECKING:
+    from agent_sessions.admin.sessions import SessionAdmin
+
+T = TypeVar("T")
+MAY_READ_CONTENT = "agent_sessions.view_session_content"
+_LATEST = 10
+_EVENTS = 50
+_VERSIONS = 20
+_TURNS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a session: its address below the session's, its name for ``reverse``, and its tab, if it has one."""
+
+    route: str
+    view: str
+    name: str
+    tab: str = ""
+
+
+PAGES = (
+    Page("", "overview", "change", "Overview"),
+    Page("versions/", "versions", "versions", "Versions"),
+    Page("versions/<int:number>/", "version", "version"),
+    Page("events/", "events", "events", "Events"),
+    Page("conversation/", "conversation", "conversation", "Conversation"),
+    Page("artifact", "artifact", "artifact"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the whole session that its reader has to know first."""
+
+    title: str
+    text: str
+    tone: str
+
+
+class SessionPages:
+    """Views of one session; every one needs the permission ``agent_sessions.view_session``."""
+
+    def __init__(self, model_admin: SessionAdmin) -> None:
+        self._admin = model_admin
+
+    def overview(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        page = _Reading(self._admin, request, session_id)
+        head = page.head
+        state = page.read(lambda: selectors.current_state(head).state)
+        purpose = None
+        if page.may_read_content and state is not None:
+            purpose = page.read(lambda: str(selectors.private_values(head, 1).get("purpose", "")))
+        facts: list[Fact] = facts_of(page.session, head)
+        return page.shown(
+            "overview",
+            facts=facts,
+            cart=None if state is None else cart_of(state),
+            words=words_of(state) if state is not None and page.may_read_content else [],
+            purpose=clipped(purpose, 1000) if purpose else "",
+            links=links_of(admin_lists.handed_over(session_id)),
+            lines=page.lines(before=head.head_seq + 1, limit=_LATEST),
+        )
+
+    def versions(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        page = _Reading(self._admin, request, session_id)
+        first, last = page.window(page.head.version, _VERSIONS)
+        found = page.read(lambda: selectors.versions(session_id, after=first - 1, limit=last - first + 1)) or []
+        changes = page.changes(first, last)
+        rows = [
+            {
+                "number": info.number,
+                "time": wording.moment(info.created_at),
+                "what": wording.kind_words(info.kind),
+                "kind": clipped(info.kind),
+                "who": wording.actor_words(info.actor),
+                "event": info.event_seq,
+                "changes": changes.get(info.number),
+            }
+            for info in reversed(found)
+        ]
+        return page.shown("versions", rows=rows, known=bool(changes), **_neighbours(first, last, page.head.version))
+
+    def version(self, request: HttpRequest, session_id: uuid.UUID, number: int) -> HttpResponse:
+        page = _Reading(self._admin, request, session_id)
+        if not 1 <= number <= page.head.version:
+            raise Http404(f"Session {session_id} has the versions 1 to {page.head.version}, not {number}.")
+        infos = page.read(lambda: selectors.versions(session_id, after=number - 1, limit=1)) or []
+        step = next(iter(page.read(lambda: admin_lists.steps(page.head, after=number - 1, limit=1)) or []), None)
+        state = page.read(lambda: selectors.state_at_version(page.head, number).state) if step is not None else None
+        return page.shown(
+            "version",
+            crumb=f"Version {number}",
+            number=number,
+            latest=number == page.head.version,
+            made=[
+                {
+                    "time": wording.moment(info.created_at),
+                    "what": wording.kind_words(info.kind),
+                    "who": wording.actor_words(info.actor),
+                    "event": info.event_seq,
+                }
+                for info in infos
+            ],
+            changes=None if step is None else told(step.before, step.after, everything=page.may_read_content),
+            cart=None if state is None else cart_of(state),
+            words=words_of(state) if state is not None and page.may_read_content else [],
+            earlier=number - 1,
+            later=number + 1 if number < page.head.version else 0,
+        )
+
+    def events(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        page = _Reading(self._admin, request, session_id)
+        first, last = page.window(page.head.head_seq, _EVENTS)
+        lines = page.lines(before=last + 1, limit=last - first + 1, with_changes=False)
+        return page.shown("events", lines=lines, **_neighbours(first, last, page.head.head_seq))
+
+    def conversation(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        page = _Reading(self._admin, request, session_id)
+        after = max(_whole(request.GET.get("after", "")) or 0, 0)
+        found = None
+        if page.may_read_content:
+            found = page.read(lambda: selectors.messages(page.head, after=after, limit=_TURNS + 1))
+        turns = [
+            {
+                "number": turn.number,
+                "who": wording.actor_words({"user": "consumer"}.get(turn.role, turn.role)),
+                "role": clipped(turn.role),
+                "text": history.spoken(turn.content),
+                "time": wording.moment(turn.created_at),
+            }
+            for turn in (found or [])[:_TURNS]
+        ]
+        more = turns[-1]["number"] if found is not None and len(found) > _TURNS else None
+        return page.shown("conversation", turns=turns, more=more, after=after, known=found is not None)
+
+    def artifact(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        """Send the signed record of an ended session, opened as far as this reader may see."""
+        page = _Reading(self._admin, request, session_id)
+        disclose = "all" if page.may_read_content else "none"
+        try:
+            document = services.get_artifact(session_id, disclose=disclose)
+        except (AgentSessionsError, ValueError) as error:
+            page.note(error)
+            return page.shown("no_artifact", status=409, crumb="Artifact")
+        response = HttpResponse(document, content_type="application/json")
+        response.headers["Content-Disposition"] = f'attachment; filename="agent-session-{session_id}.json"'
+        return response
+
+
+class _Reading:
+    """One reader at one session: what they may see, and what kept it from being shown."""
+
+    def __init__(self, model_admin: SessionAdmin, request: HttpRequest, session_id: uuid.UUID) -> None:
+        if not model_admin.has_view_permission(request):
+            raise PermissionDenied
+        self._admin, self._request = model_admin, request
+        self.notices: list[Notice] = []
+        self.may_read_content = request.user.has_perm(MAY_READ_CONTENT)
+        session = admin_lists.listed_sessions().filter(pk=session_id).first()
+        if session is None:
+            raise Http404(f"There is no session {session_id}.")
+        self.session: Session = session
+        try:
+            self.head: SessionHead = selectors.read_head(session_id)
+        except SessionNotFound as error:
+            raise Http404(error.message) from None
+        if self.head.status is Status.QUARANTINED:
+            self.note(SessionQuarantined(session_id, "it was found damaged and is closed until someone has looked"))
+
+    def read(self, reads: Callable[[], T]) -> T | None:
+        """Return what ``reads`` returns; if it cannot be read, None, and the page says why."""
+        try:
+            return reads()
+        except AgentSessionsError as error:
+            self.note(error)
+            return None
+
+    def note(self, error: Exception) -> None:
+        notice = _notice(error)
+        if all(notice.title != other.title for other in self.notices):
+            self.notices.append(notice)
+
+    def window(self, latest: int, size: int) -> tuple[int, int]:
+        """Return the first and last number on the page: those before ``?before=``, or the latest."""
+        before = _whole(self._request.GET.get("before", "")) or latest + 1
+        last = min(max(before - 1, 1), latest)
+        return max(last - size + 1, 1), last
+
+    def changes(self, first: int, last: int) -> dict[int, list[Told]]:
+        """Return by version what changed from version ``first`` to ``last``; empty if that cannot be read."""
+        if self.head.status is Status.QUARANTINED:
+            return {}
+        steps = self.read(lambda: admin_lists.steps(self.head, after=first - 1, limit=last - first + 1))
+        return history.changes_by_version(steps or [], everything=self.may_read_content)
+
+    def lines(self, *, before: int, limit: int, with_changes: bool = True) -> list[history.Line]:
+        """Return up to ``limit`` events with a number below ``before``, latest first."""
+        after = max(before - 1 - limit, 0)
+        found = self.read(lambda: selectors.events(self.session.pk, after=after, limit=before - 1 - after)) or []
+        made = [
+            version for event in found if isinstance(event, dict) and isinstance(version := event.get("version"), int)
+        ]
+        changes: dict[int, list[Told]] = {}
+        if made and with_changes:
+            changes = self.changes(min(made), max(made))
+        return history.lines(found, changes)[::-1]
+
+    def shown(self, template: str, *, status: int = 200, crumb: str = "", **context: Any) -> HttpResponse:
+        session, opts = self.session, self._admin.opts
+        tabs = [
+            {"name": page.tab, "url": self._url(page.name), "here": page.view == template} for page in PAGES if page.tab
+        ]
+        here = crumb or next((tab["name"] for tab in tabs if tab["here"] and template != "overview"), "")
+        name = wording.agent_words(session.agent_name, session.agent_version)
+        return TemplateResponse(
+            self._request,
+            f"admin/agent_sessions/session/{template}.html",
+            {
+                **self._admin.admin_site.each_context(self._request),
+                "title": name,
+                "subtitle": here or None,
+                "opts": opts,
+                "media": self._admin.media,
+                "session": session,
+                "session_id": str(session.pk),
+                "short_id": wording.short_id(session.pk),
+                "standing": wording.status_mark(session.status, session.expires_at, session.end_reason),
+                "notices": self.notices,
+                "tabs": tabs,
+                "here": here,
+                "may_read_content": self.may_read_content,
+                "overview_url": self._url("change"),
+                "versions_url": self._url("versions"),
+                "artifact_url": self._url("artifact") if session.ended_at is not None else "",
+                # Django 6.1 made the breadcrumbs a list, and its styles are for one.
+                "crumbs_are_a_list": django.VERSION >= (6, 1),
+                **context,
+            },
+            status=status,
+        )
+
+    def _url(self, name: str) -> str:
+        place = f"{self._admin.admin_site.name}:agent_sessions_session_{name}"
+        return reverse(place, args=[self.session.pk])
+
+
+def _neighbours(first: int, last: int, latest: int) -> dict[str, Any]:
+    """Return the links of a page of numbered rows: values of ``before`` for the page newer and the page older."""
+    size = max(last - first + 1, 1)
+    return {
+        "first": first,
+        "last": last,
+        "of": latest,
+        "newest": last < latest,
+        "newer": min(last + size, latest) + 1 if last < latest else None,
+        "older": first if first > 1 else None,
+    }
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _notice(error: Exception) -> Notice:
+    text = error.message if isinstance(error, AgentSessionsError) else "Run `manage.py verify_sessions` on it."
+    titles: Sequence[tuple[type[Exception], str, str]] = (
+        (SessionQuarantined, "This session is quarantined", wording.BAD),
+        (ContentErased, "The content of this session was erased", wording.WARNING),
+        (SessionDamaged, "This session is damaged", wording.BAD),
+        (SchemaUnknown, "This installation is too old for this session", wording.WARNING),
+        (KeyProblem, "The content cannot be opened now", wording.WARNING),
+        (ArtifactNotReady, "There is no artifact yet", wording.PLAIN),
+        (VersionNotFound, "There is no such version", wording.PLAIN),
+    )
+    for kind, title, tone in titles:
+        if isinstance(error, kind):
+            return Notice(title, text, tone)
+    return Notice("Part of this session cannot be read", text, wording.BAD)

@@ -1,0 +1,142 @@
+"""The list of sessions, and where the pages of one session hang. Nobody adds, changes or deletes a session here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
+
+from agent_sessions.admin import filters, wording
+from agent_sessions.admin.lists import SessionChangeList
+from agent_sessions.admin.pages import PAGES, SessionPages
+from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.text import clipped
+from agent_sessions.models import Session
+from agent_sessions.selectors import admin_lists
+
+if TYPE_CHECKING:
+    SessionModelAdmin = admin.ModelAdmin[Session]
+else:
+    SessionModelAdmin = admin.ModelAdmin
+
+
+class SessionAdmin(SessionModelAdmin):
+    """Sessions, to look at."""
+
+    list_display = ("short_id", "standing", "agent", "shopper", "merchant_and_kind", "changes")
+    list_display_links = ("short_id",)
+    list_filter = (
+        filters.ShopperFilter,
+        filters.MerchantFilter,
+        filters.RequestFilter,
+        filters.StatusFilter,
+        filters.OpenedFilter,
+        filters.EndReasonFilter,
+        filters.KindFilter,
+    )
+    list_per_page = 50
+    # Any name puts the search form on the page; find_sessions does the searching.
+    search_fields = ("pk",)
+    search_help_text = "Session id, order reference, parent request, or the beginning of an agent’s name"
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    actions = None
+
+    class Media:
+        css = {"all": ("agent_sessions/admin.css",)}
+
+    def get_urls(self) -> list[URLPattern]:
+        """Only what reads: the forms that Django would add have no address."""
+        pages = SessionPages(self)
+        info = (self.opts.app_label, self.opts.model_name)
+
+        def url(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+            shown = self.admin_site.admin_view(require_safe(view))
+            return path(route, shown, name="{}_{}_{}".format(*info, name))
+
+        return [
+            url("", self.changelist_view, "changelist"),
+            *(url(f"<uuid:session_id>/{page.route}", getattr(pages, page.view), page.name) for page in PAGES),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
+        return admin_lists.listed_sessions()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Session], search_term: str
+    ) -> tuple[QuerySet[Session], bool]:
+        return (admin_lists.find_sessions(queryset, search_term) if search_term.strip() else queryset), False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SessionChangeList]:
+        return SessionChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Agent sessions", **(extra_context or {})})
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Refuse what the filters do not offer: probing for a token's digest or a caller's pseudonym, say."""
+        return lookup in {narrowing.parameter_name for narrowing in self.list_filter}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
+        return request.user.has_perm("agent_sessions.view_session")
+
+    @admin.display(description="Session, opened")
+    def short_id(self, session: Session) -> SafeString:
+        """The beginning of the id, which finds the session too, and below it when it was opened."""
+        short = format_html('<code class="ags-id" title="{}">{}</code>', session.pk, wording.short_id(session.pk))
+        return _two_lines(short, wording.brief_moment(session.created_at))
+
+    @admin.display(description="Status")
+    def standing(self, session: Session) -> SafeString:
+        """Where it stands; below that how much time is left, or when and how it ended; and the order, if any."""
+        if session.ended_at is not None:
+            reason = wording.end_reason_words(session.end_reason)
+            below = format_html("{}, {}", reason, wording.brief_moment(session.ended_at))
+        elif session.status == Status.ACTIVE and session.expires_at > timezone.now():
+            below = format_html("{} left", wording.span(session.expires_at - timezone.now()))
+        else:
+            below = format_html("deadline {}", wording.brief_moment(session.expires_at))
+        shown = _two_lines(wording.status_mark(session.status, session.expires_at, session.end_reason), below)
+        order: str | None = getattr(session, "order_ref", None)
+        return _two_lines(shown, format_html("order <code>{}</code>", clipped(order, 40))) if order else shown
+
+    @admin.display(description="Agent")
+    def agent(self, session: Session) -> SafeString:
+        version = clipped(session.agent_version, 20)
+        return _two_lines(clipped(session.agent_name, 40) or "Unnamed agent", version and f"version {version}")
+
+    @admin.display(description="Merchant")
+    def merchant_and_kind(self, session: Session) -> SafeString:
+        return _two_lines(clipped(session.merchant, 30), clipped(session.kind, 30))
+
+    @admin.display(description="Version")
+    def changes(self, session: Session) -> SafeString:
+        return format_html('<span class="ags-count">{}</span>', session.version)
+
+    @admin.display(description="Shopper")
+    def shopper(self, session: Session) -> SafeString | str:
+        if not session.consumer:
+            return "–"
+        return format_html('<code title="{}">{}</code>', session.consumer, clipped(session.consumer, 9))
+
+
+def _two_lines(above: SafeString | str, below: SafeString | str) -> SafeString:
+    return format_html('{}<span class="ags-second">{}</span>', above, below)

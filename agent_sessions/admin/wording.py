@@ -1,0 +1,96 @@
+"""How single facts read on a page: times, names, and marks of where something stands."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
+from agent_sessions.domain.text import clipped
+
+GOOD, PLAIN, WARNING, BAD = "good", "plain", "warning", "bad"
+"""Tones of a mark; what it says is always written out too."""
+
+END_REASONS = {
+    EndReason.COMPLETED: "checked out",
+    EndReason.DELETED: "ended by the agent",
+    EndReason.EXPIRED: "expired",
+    EndReason.REVOKED: "revoked",
+}
+_ACTORS = {"agent": "Agent", "consumer": "Shopper", "staff": "Staff", "system": "System"}
+
+
+def moment(time: datetime) -> SafeString:
+    """Show an aware time in the viewer's zone, with UTC beside it for whoever points at it."""
+    return _moment(time, "j M Y, H:i:s")
+
+
+def brief_moment(time: datetime) -> SafeString:
+    """The same for lists: to the minute, and without a year that goes without saying."""
+    this_year = timezone.localtime(time).year == timezone.localtime().year
+    return _moment(time, "j M, H:i" if this_year else "j M Y, H:i")
+
+
+def _moment(time: datetime, pattern: str) -> SafeString:
+    utc = time.astimezone(UTC)
+    shown = formats.date_format(timezone.localtime(time), pattern)
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        utc.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        utc.strftime("%Y-%m-%d %H:%M:%S"),
+        shown,
+    )
+
+
+def mark(tone: str, text: str) -> SafeString:
+    return format_html('<span class="ags-mark ags-{}">{}</span>', tone, text)
+
+
+def span(length: timedelta) -> str:
+    """Say a length of time in its largest unit, rounded down: ``12 min``."""
+    seconds = int(length.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{max(seconds, 0)} s"
+
+
+def status_mark(status: str, expires_at: datetime, end_reason: str) -> SafeString:
+    """Say where a session stands, in one or two words."""
+    if status == Status.QUARANTINED:
+        return mark(BAD, "quarantined")
+    if status == Status.ENDED:
+        tone = {EndReason.COMPLETED.value: GOOD, EndReason.REVOKED.value: BAD}.get(end_reason, PLAIN)
+        return mark(tone, "completed" if end_reason == EndReason.COMPLETED else "ended")
+    if is_expired(timezone.now(), expires_at):
+        return mark(WARNING, "overdue")
+    return mark(GOOD, "active")
+
+
+def end_reason_words(reason: str) -> str:
+    return END_REASONS[EndReason(reason)] if reason in {*EndReason} else clipped(reason)
+
+
+def agent_words(name: str, version: str) -> str:
+    """Name an agent as it declares itself; hostile characters show by their code point."""
+    return f"{clipped(name) or 'Unnamed agent'} {clipped(version)}".rstrip()
+
+
+def actor_words(actor: str) -> str:
+    """Say who acted: ``Staff 17``."""
+    kind, _, reference = actor.partition(":")
+    return f"{_ACTORS.get(kind, clipped(kind))} {clipped(reference)}".rstrip()
+
+
+def kind_words(kind: str) -> str:
+    """Say what happened: ``Cart item added`` for ``cart.item_added``."""
+    return clipped(kind).replace(".", " ").replace("_", " ").capitalize()
+
+
+def short_id(session_id: uuid.UUID) -> str:
+    """The beginning of an id: the millisecond in which it was made."""
+    return str(session_id)[:13]

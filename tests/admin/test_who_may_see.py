@@ -1,0 +1,144 @@
+"""Who sees what, and that nobody changes anything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import Client
+from django.urls import NoReverseMatch
+
+from agent_sessions import services
+from agent_sessions.domain.lifecycle import EndReason
+from agent_sessions.models import Session
+from agent_sessions.services import OpenedSession
+from tests.admin.conftest import SECRET, person, text, url
+
+pytestmark = pytest.mark.django_db
+PAGES = ("change", "versions", "events", "conversation", "artifact")
+
+
+def addresses(session_id: object) -> list[str]:
+    return [url("changelist"), url("version", session_id, 1), *(url(page, session_id) for page in PAGES)]
+
+
+def test_strangers_are_sent_to_log_in(client: Client, shopped: OpenedSession) -> None:
+    for address in addresses(shopped.session_id):
+        response = client.get(address)
+        assert response.status_code == 302
+        assert response.headers["Location"].startswith("/admin/login/")
+
+
+def test_staff_without_the_permission_see_nothing(shopped: OpenedSession) -> None:
+    client = person("no")
+    for address in addresses(shopped.session_id):
+        assert client.get(address).status_code == 403
+    assert "agent_sessions" not in text(client, "/admin/")
+
+
+def test_the_permission_for_content_alone_opens_nothing(shopped: OpenedSession) -> None:
+    client = person("odd", "view_session_content")
+    for address in addresses(shopped.session_id):
+        assert client.get(address).status_code == 403
+
+
+def test_the_permissions_to_change_and_delete_give_no_access(shopped: OpenedSession) -> None:
+    client = person("eager", "change_session", "delete_session", "add_session")
+    assert client.get(url("changelist")).status_code == 403
+
+
+def test_nothing_can_be_written_even_by_a_superuser(admin_client: Client, shopped: OpenedSession) -> None:
+    before = Session.objects.values().get()
+    for address in addresses(shopped.session_id):
+        for method in (admin_client.post, admin_client.put, admin_client.patch, admin_client.delete):
+            assert method(address, {"status": "ended", "action": "delete_selected"}).status_code == 405
+    for form in ("add/", f"{shopped.session_id}/delete/", f"{shopped.session_id}/change/"):
+        assert admin_client.post(url("changelist") + form).status_code == 404
+    for name in ("add", "delete"):
+        with pytest.raises(NoReverseMatch):
+            url(name)
+    assert Session.objects.values().get() == before
+
+
+def test_the_index_offers_no_form_to_add_a_session(admin_client: Client) -> None:
+    page = text(admin_client, "/admin/")
+    assert url("changelist") in page
+    assert url("changelist") + "add/" not in page
+
+
+def test_token_digests_are_on_no_page(admin_client: Client, shopped: OpenedSession) -> None:
+    digest = bytes(Session.objects.get().token_digest)
+    for address in addresses(shopped.session_id)[:-1]:
+        page = text(admin_client, address)
+        assert digest.hex() not in page
+        assert shopped.token not in page
+
+
+@pytest.mark.parametrize(
+    "lookup", ["token_digest__gt=0", "caller=x", "bound_to=x", "token_key__secret=x", "status__startswith=a", "id=1"]
+)
+def test_the_list_cannot_be_probed_by_columns_that_it_does_not_show(staff: Client, lookup: str) -> None:
+    assert staff.get(f"{url('changelist')}?{lookup}").status_code == 400
+
+
+@pytest.mark.parametrize("page", ["change", "versions", "conversation", "version"])
+def test_what_people_said_is_sealed_without_the_permission(staff: Client, shopped: OpenedSession, page: str) -> None:
+    told = text(staff, url(page, shopped.session_id, *([4] if page == "version" else [])))
+    for private in (SECRET, "Anna", "my mother", "teapot", "hurried"):
+        assert private not in told
+    assert "ealed" in told
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("change", [SECRET, "a gift for Anna", "hurried"]),
+        ("versions", [SECRET]),
+        ("conversation", ["It is for my mother", "How about a teapot?"]),
+    ],
+)
+def test_what_people_said_is_shown_with_the_permission(
+    reader: Client, shopped: OpenedSession, page: str, said: list[str]
+) -> None:
+    told = text(reader, url(page, shopped.session_id))
+    for words in said:
+        assert words in told
+
+
+def test_whoever_may_not_read_content_is_told_that_something_sealed_changed(
+    staff: Client, shopped: OpenedSession
+) -> None:
+    page = text(staff, url("version", shopped.session_id, 4))
+    assert "Instructions changed" in page
+    assert "variables changed" in page
+    assert "Instructions changed" not in text(staff, url("version", shopped.session_id, 3))
+
+
+def test_details_kept_beside_a_line_are_private_too(staff: Client, reader: Client, shopped: OpenedSession) -> None:
+    patch = {"shopping": {"lines": {"l1": {"extra": {"engraving": "For Anna"}}}}}
+    services.change_session(shopped.session_id, expected_version=4, patch=patch)
+    address = url("version", shopped.session_id, 5)
+    assert "Further details of the cart changed" in text(staff, address)
+    assert "For Anna" not in text(staff, address)
+    assert "For Anna" in text(reader, address)
+
+
+def test_the_artifact_is_opened_as_far_as_the_reader_may_see(
+    staff: Client, reader: Client, shopped: OpenedSession
+) -> None:
+    services.end_session(shopped.session_id, reason=EndReason.COMPLETED)
+    address = url("artifact", shopped.session_id)
+    sealed, opened = staff.get(address), reader.get(address)
+    assert sealed.headers["Content-Disposition"] == f'attachment; filename="agent-session-{shopped.session_id}.json"'
+    assert sealed.headers["Content-Type"] == "application/json"
+    assert json.loads(sealed.content)["openings"] == []
+    assert "a gift for Anna" not in sealed.content.decode()
+    assert {opening["value"] for opening in json.loads(opened.content)["openings"] if opening["path"] == "purpose"} == {
+        "a gift for Anna"
+    }
+    assert json.loads(sealed.content)["root_hash"] == json.loads(opened.content)["root_hash"]
+
+
+def test_pages_are_kept_by_no_cache(staff: Client, shopped: OpenedSession) -> None:
+    for address in addresses(shopped.session_id):
+        assert "no-store" in staff.get(address).headers["Cache-Control"]
