@@ -114,7 +114,9 @@ class SessionPages:
             }
             for info in reversed(found)
         ]
-        return page.shown("versions", rows=rows, known=bool(changes), **_neighbours(first, last, page.head.version))
+        return page.shown(
+            "versions", rows=rows, known=bool(changes), **_neighbours(first, last, page.head.version, _VERSIONS)
+        )
 
     def version(self, request: HttpRequest, session_id: uuid.UUID, number: int) -> HttpResponse:
         page = _Reading(self._admin, request, session_id)
@@ -148,7 +150,7 @@ class SessionPages:
         page = _Reading(self._admin, request, session_id)
         first, last = page.window(page.head.head_seq, _EVENTS)
         lines = page.lines(before=last + 1, limit=last - first + 1, with_changes=False)
-        return page.shown("events", lines=lines, **_neighbours(first, last, page.head.head_seq))
+        return page.shown("events", lines=lines, **_neighbours(first, last, page.head.head_seq, _EVENTS))
 
     def conversation(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         page = _Reading(self._admin, request, session_id)
@@ -280,14 +282,12 @@ class _Reading:
         return reverse(place, args=[self.session.pk])
 
 
-def _neighbours(first: int, last: int, latest: int) -> dict[str, Any]:
+def _neighbours(first: int, last: int, latest: int, size: int) -> dict[str, Any]:
     """Return the links of a page of numbered rows: values of ``before`` for the page newer and the page older."""
-    size = max(last - first + 1, 1)
     return {
         "first": first,
         "last": last,
         "of": latest,
-        "newest": last < latest,
         "newer": min(last + size, latest) + 1 if last < latest else None,
         "older": first if first > 1 else None,
     }

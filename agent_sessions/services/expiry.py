@@ -40,8 +40,10 @@ def expire_sessions(*, limit: int = 500) -> Expired:
     """End up to ``limit`` sessions past their deadline, and as many whose key was revoked; seal as many artifacts.
 
     Safe to run twice at once and to stop anywhere. A session that fails is logged and holds up no other. Up to
-    ``limit`` callers who opened nothing for a day are forgotten.
+    ``limit`` callers who opened nothing for a day are forgotten. Raises InvalidValue for a limit below 1.
     """
+    if type(limit) is not int or limit < 1:
+        raise InvalidValue("/limit", "Send how many sessions one run deals with: a whole number, 1 or more.")
     late, late_failed = _each(overdue(), expire_session, limit)
     dead, dead_failed = _each(revoked(), _end_revoked, limit)
     sealed, unsealed_failed = _each(unsealed(), seal_artifact, limit)

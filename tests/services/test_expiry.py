@@ -9,6 +9,7 @@ import pytest
 
 from agent_sessions import selectors, services
 from agent_sessions.domain.lifecycle import Status
+from agent_sessions.exceptions import InvalidValue
 from agent_sessions.models import Artifact, SessionKey
 from agent_sessions.selectors import DueSessions
 from agent_sessions.services import Expired, OpenedSession
@@ -104,3 +105,14 @@ def test_what_waits_for_the_job_can_be_counted(opened: Any, clock: Any, monkeypa
     assert selectors.due_sessions() == DueSessions(overdue=1, revoked=2, unsealed=1)
     services.expire_sessions()
     assert selectors.due_sessions() == DueSessions(overdue=0, revoked=0, unsealed=0)
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, "all"])
+def test_a_run_without_a_sensible_limit_is_refused(opened: Any, clock: Any, limit: Any) -> None:
+    one = opened()
+    clock.move_to(MORNING + 30 * MINUTE)
+
+    with pytest.raises(InvalidValue, match="1 or more"):
+        services.expire_sessions(limit=limit)
+
+    assert selectors.read_head(one.session_id).end_reason == ""

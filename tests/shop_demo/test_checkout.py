@@ -268,6 +268,19 @@ def test_a_price_that_fell_is_not_charged_at_the_old_one(human: Human) -> None:
     assert "Pay €24.90" in human.text
 
 
+def test_prices_that_changed_are_shown_even_if_the_total_is_the_same(agent: ShoppingAgent) -> None:
+    VariantFactory(sku="POT", product__title="Pot", price_minor=6000)
+    agent.add("POT")
+    human = Human(agent.hand_over())
+    form = human.form()
+    Variant.objects.filter(sku="POT").update(price_minor=5800)
+    Variant.objects.filter(sku="TEA").update(price_minor=1550)
+    human.send(form)
+
+    assert charged() == []
+    assert "Pot: €60.00 each before, €58.00 now. Sencha: €14.50 each before, €15.50 now." in human.text
+
+
 @pytest.mark.parametrize("left", [0, 1])
 def test_goods_that_sold_out_meanwhile_are_not_paid(human: Human, left: int) -> None:
     form = human.form()
