@@ -57,6 +57,7 @@ class Session(models.Model):
     class Meta:
         verbose_name = "agent session"
         verbose_name_plural = "agent sessions"
+        permissions = [("view_session_content", "Can view what agent sessions say")]
         constraints = [
             models.CheckConstraint(condition=models.Q(version__gte=1), name="ags_session_has_version"),
             models.CheckConstraint(

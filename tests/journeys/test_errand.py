@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.core.management import CommandError, call_command
 
 from agent_sessions import selectors
@@ -141,3 +142,24 @@ def test_a_record_that_was_altered_does_not_pass(shop: str, monkeypatch: pytest.
     monkeypatch.setattr(scripted, "fetch", altered)
     with pytest.raises(CommandError, match="The record of the session does not verify"):
         run_agent(shop, pay=True)
+
+
+def test_an_agent_that_is_asked_to_wait_waits_and_goes_on(
+    shop: str, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(MAX_REQUESTS_PER_MINUTE=5)
+    caches["default"].clear()
+    waited: list[int] = []
+
+    def wait(seconds: int) -> None:
+        waited.append(seconds)
+        configure(MAX_REQUESTS_PER_MINUTE=0)  # as if the minute were over
+
+    monkeypatch.setattr("shop_demo.agent.time.sleep", wait)
+
+    told = run_agent(shop, pay=True)
+
+    assert len(waited) == 1
+    assert 1 <= waited[0] <= 60
+    assert f"The shop asks me to wait {waited[0]} seconds." in told
+    assert Order.objects.get().total == TOTAL

@@ -10,6 +10,8 @@ from typing import Any
 from django.test import Client
 from django.urls import reverse
 
+from shop_demo.models import ProviderCharge, Variant
+
 API = "/.well-known/agents/api"
 CHECKOUT = "/checkout/agent"
 PAYS = "tok_success"
@@ -87,3 +89,19 @@ class Human:
     @property
     def form_is_shown(self) -> bool:
         return b'name="submission"' in self.page.content
+
+
+def fresh_link(sku: str = "TEA") -> str:
+    """The link to a cart with one piece, of an agent of its own."""
+    agent = ShoppingAgent()
+    agent.add(sku)
+    return agent.hand_over()
+
+
+def charged() -> list[tuple[int, str]]:
+    """What the provider's books say: amounts and outcomes, in order."""
+    return list(ProviderCharge.objects.order_by("pk").values_list("amount", "outcome"))
+
+
+def stock(sku: str = "TEA") -> int:
+    return Variant.objects.get(sku=sku).stock

@@ -67,6 +67,13 @@ def test_the_home_page_takes_the_same_queries_however_much_there_is(
         client.get("/")
 
 
+def test_a_link_that_does_not_work_is_told_on_a_page_of_the_shop(client: Any, db: None) -> None:
+    page = text(client, "/agent-sessions/handoff/nope", status=404)
+
+    assert "This checkout link does not work" in page
+    assert "Kiln" in page
+
+
 def test_a_product_shows_its_variants_with_price_and_stock(client: Any, stocked: None) -> None:
     page = text(client, "/p/everyday-mug")
 
