@@ -67,10 +67,17 @@ def fetch(
     request = urllib.request.Request(url, content, dict(headers or {}), method=method)  # noqa: S310 - checked above
     try:
         with opener.open(request, timeout=TIMEOUT) as response:
-            return Answer(response.status, response.headers, response.read(_LARGEST), response.url)
+            return _whole(response.status, response.headers, response.read(_LARGEST), response.url)
     except urllib.error.HTTPError as refusal:
         with refusal:
-            return Answer(refusal.code, refusal.headers, refusal.read(_LARGEST), refusal.url or url)
+            return _whole(refusal.code, refusal.headers, refusal.read(_LARGEST), refusal.url or url)
     except (OSError, http.client.HTTPException) as failure:
         reason = getattr(failure, "reason", failure)
         raise Problem(f"No answer from {url} ({reason}).", "Is the shop running? `make serve` starts it.") from None
+
+
+def _whole(status: int, headers: Message, body: bytes, url: str) -> Answer:
+    declared = headers.get("Content-Length", "")
+    if declared.isdigit() and len(body) < min(int(declared), _LARGEST):
+        raise http.client.IncompleteRead(body, int(declared) - len(body))
+    return Answer(status, headers, body, url)

@@ -108,6 +108,9 @@ class Shopper:
             except Problem:
                 self.unanswered += 1
                 return
+            if "Content-Length" not in answer.headers:  # the process was killed before it had told everything
+                self.unanswered += 1
+                return
             if answer.status == 201:
                 self.version = version_of(answer)
                 self.acknowledged += 1
