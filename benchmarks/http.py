@@ -20,6 +20,11 @@ from benchmarks.measure import Result, Scale, side
 API = "/.well-known/agents/api"
 EMPTY = "an empty view (POST)"
 CART_ADD = "cart.add"
+FROM_MEMORY = "prices in memory"
+STORES = {
+    FROM_MEMORY: "benchmarks.http_store.PricesInMemory",
+    "prices by a query": "shop_demo.store.DemoStore",
+}
 OPERATIONS = 60
 _PATIENCE = 30
 
@@ -82,14 +87,19 @@ class Client:
 
 
 def over_http(options: str, scale: Scale) -> Iterator[Result]:
-    """Requests per second of each call, with one and with two worker processes (and as many clients)."""
+    """Requests per second of each call, with one and with two worker processes (and as many clients).
+
+    The targets hang on a store that has its prices in memory, so that what is measured is the package; beside it
+    stands the demo's, which asks the database.
+    """
     items = _stock_shop()
-    for workers in (1, 2):
-        with _server(workers) as port:
-            clients = [Client(port) for _ in range(workers)]
-            for client in clients:
-                client.items = items
-            yield Result("http", options, clients=workers, sides=_turns(clients, scale))
+    for note, store in STORES.items():
+        for workers in (1, 2):
+            with _server(workers, store) as port:
+                clients = [Client(port) for _ in range(workers)]
+                for client in clients:
+                    client.items = items
+                yield Result("http", options, clients=workers, sides=_turns(clients, scale), note=note)
 
 
 def _turns(clients: list[Client], scale: Scale) -> list[Any]:
@@ -137,7 +147,7 @@ print("\\n" + " ".join(Variant.objects.order_by("pk").values_list("sku", flat=Tr
 
 
 @contextmanager
-def _server(workers: int) -> Iterator[int]:
+def _server(workers: int, store: str) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -145,7 +155,7 @@ def _server(workers: int) -> Iterator[int]:
         sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers),
         "--worker-class", "sync", "--log-level", "warning", "benchmarks.http_wsgi",
     ]  # fmt: skip
-    process = subprocess.Popen(command, env=_environment())
+    process = subprocess.Popen(command, env={**_environment(), "BENCH_STORE": store})
     try:
         deadline = time.monotonic() + _PATIENCE
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.http import CART_ADD
+from benchmarks.http import CART_ADD, FROM_MEMORY
 from benchmarks.measure import TOTAL, Result, Side
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -42,7 +42,7 @@ def targets(results: Iterable[Result]) -> Iterator[Target]:
         elif result.bench == "stored":
             what = f"bytes per change at {result.kb} kB: against the event's own JSON"
             yield Target(what, result.options, result.facts["change"] / result.facts["event"], BYTES_WITHIN)
-        elif result.bench == "http":
+        elif result.bench == "http" and result.note == FROM_MEMORY:
             what = f"{CART_ADD} over HTTP, {result.clients} worker(s): rate against an empty view"
             yield Target(what, result.options, 1 / result.side(CART_ADD).ratio[0], CART_ADD_AT_LEAST, at_least=True)
 
@@ -85,7 +85,7 @@ CHANGE_HEADER = (
     "p99",
     "ours / theirs",
 )
-HTTP_HEADER = ("workers", "options", "", "per second", "p50", "p99", "rate against the empty view")
+HTTP_HEADER = ("workers", "options", "store", "", "per second", "p50", "p99", "rate against the empty view")
 READ_HEADER = ("state", "options", "", "per second", "p50", "p99", "ours / this")
 STORED_HEADER = (
     *("state", "options", "bytes per change", "event's JSON", "ratio", "event rows", "version rows"),
@@ -158,7 +158,7 @@ def http_rows(results: Iterable[Result]) -> Iterator[tuple[str, ...]]:
     for result in ordered(results, "http"):
         for side in result.sides:
             compared = "1" if side is result.sides[0] else f"{1 / side.ratio[0]:.2f}"
-            yield str(result.clients), result.options, side.name, *speed(side), compared
+            yield str(result.clients), result.options, result.note, side.name, *speed(side), compared
 
 
 def contention_rows(results: Iterable[Result]) -> Iterator[tuple[str, ...]]:

@@ -7,12 +7,14 @@ inside the view, so no renderer and no template machinery is run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, NoReturn
 
+from django.conf import settings as django_settings
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import reverse
+from django.urls import get_script_prefix, get_urlconf, reverse
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -129,6 +131,12 @@ class ApiView(APIView):
 
 def manifest_link() -> str:
     """Return the value of the header Link that leads to agents.json (section 2, row 33)."""
+    return _manifest_link(get_urlconf() or django_settings.ROOT_URLCONF, get_script_prefix())
+
+
+# Looking an address up takes longer than all other headers together; these two are what it hangs on.
+@lru_cache(maxsize=8)
+def _manifest_link(urlconf: str, prefix: str) -> str:  # noqa: ARG001
     return f'<{reverse("agent_sessions:agents.json")}>; rel="agents"'
 
 

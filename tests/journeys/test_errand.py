@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -163,3 +164,17 @@ def test_an_agent_that_is_asked_to_wait_waits_and_goes_on(
     assert 1 <= waited[0] <= 60
     assert f"The shop asks me to wait {waited[0]} seconds." in told
     assert Order.objects.get().total == TOTAL
+
+
+def test_the_readme_shows_what_the_agent_tells(shop: str) -> None:
+    readme = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text()
+    shown = next(block for block in re.findall(r"```console\n(.*?)```", readme, re.DOTALL) if block.startswith("[1/"))
+
+    assert masked(run_agent(shop, pay=True)) == masked(shown)
+
+
+def masked(text: str) -> str:
+    """The text without what is different every time."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
+    text = re.sub(r"http://localhost:\d+", "SITE", text)
+    return re.sub(r"(handoff|orders)/\S+", r"\1/…", text)
