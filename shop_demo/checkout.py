@@ -108,7 +108,7 @@ def _begin(handoff_id: uuid.UUID, key: str, seen: Seen, token: str, buyer: Buyer
             if not handoff.can_be_paid:
                 raise HandoffClosed(handoff.status, handoff.order_ref)
             quote = quote_of(handoff)
-            if not quote.lines or seen.what != Seen.of_quote(quote, handoff.version).what:
+            if not quote.lines or seen.what != Seen.of_quote(quote, handoff).what:
                 raise CartMoved
             return Payment.objects.create(
                 key=key,

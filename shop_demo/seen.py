@@ -8,8 +8,7 @@ from typing import Any
 
 from django.core import signing
 
-from agent_sessions.store import Quote
-from agent_sessions.types import State
+from agent_sessions.store import Handoff, Quote
 from shop_demo.money import euros
 
 _SALT = "shop_demo.seen"
@@ -19,6 +18,7 @@ _SALT = "shop_demo.seen"
 class Seen:
     """A cart as it was shown: of each line its name, quantity and unit price; of each voucher its amount."""
 
+    handoff: str
     fingerprint: str
     version: int
     total: int
@@ -27,15 +27,16 @@ class Seen:
     vouchers: Mapping[str, int]
 
     @classmethod
-    def of_quote(cls, quote: Quote, version: int) -> Seen:
+    def of_quote(cls, quote: Quote, handoff: Handoff) -> Seen:
         lines = {line.id: (_named(line.title, line.variant), line.quantity, line.unit_price) for line in quote.lines}
         vouchers = {discount.code: discount.amount for discount in quote.discounts}
-        return cls(quote.fingerprint, version, quote.total, quote.shipping or 0, lines, vouchers)
+        shipping = quote.shipping or 0
+        return cls(str(handoff.id), quote.fingerprint, handoff.version, quote.total, shipping, lines, vouchers)
 
     @classmethod
-    def of_state(cls, state: State, version: int) -> Seen:
+    def of_state(cls, handoff: Handoff) -> Seen:
         """What the agent was quoted last: the session's slice ``shopping``."""
-        shopping: Any = state.get("shopping", {})
+        shopping: Any = handoff.state.get("shopping", {})
         quote = shopping.get("quote", {})
         lines = {
             key: (_named(line["title"], line.get("variant", "")), line["quantity"], line["unit_price"])
@@ -43,26 +44,29 @@ class Seen:
         }
         vouchers = {one["code"]: one["amount"] for one in shopping.get("discounts", {}).values()}
         shipping = quote.get("extra", {}).get("shipping", 0)
-        return cls(quote.get("fingerprint", ""), version, quote.get("total", 0), shipping, lines, vouchers)
+        fingerprint, total = quote.get("fingerprint", ""), quote.get("total", 0)
+        return cls(str(handoff.id), fingerprint, handoff.version, total, shipping, lines, vouchers)
 
     def signed(self) -> str:
         """Return it as text for a hidden field, which nobody can alter."""
-        told = [self.fingerprint, self.version, self.total, self.shipping, dict(self.lines), dict(self.vouchers)]
-        return signing.dumps(told, salt=_SALT, compress=True)
+        amounts = [self.total, self.shipping, dict(self.lines), dict(self.vouchers)]
+        return signing.dumps([*self.what, *amounts], salt=_SALT, compress=True)
 
     @classmethod
     def from_signed(cls, text: str) -> Seen | None:
         """Read what ``signed`` gave; None for anything else."""
         try:
-            fingerprint, version, total, shipping, lines, vouchers = signing.loads(text, salt=_SALT)
+            told = signing.loads(text, salt=_SALT)
         except signing.BadSignature:
             return None
-        return cls(fingerprint, version, total, shipping, {key: tuple(line) for key, line in lines.items()}, vouchers)
+        handoff, fingerprint, version, total, shipping, lines, vouchers = told
+        lines = {key: tuple(line) for key, line in lines.items()}
+        return cls(handoff, fingerprint, version, total, shipping, lines, vouchers)
 
     @property
-    def what(self) -> tuple[str, int]:
-        """What has to be the same for a payment to be made: all amounts and lines, and the session's version."""
-        return self.fingerprint, self.version
+    def what(self) -> tuple[str, str, int]:
+        """What has to be the same for a payment to be made: whose cart, all amounts and lines, and its version."""
+        return self.handoff, self.fingerprint, self.version
 
     def changes_to(self, now: Seen) -> list[str]:
         """Say in sentences what is different now."""

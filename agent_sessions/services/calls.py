@@ -151,6 +151,8 @@ class _Attempt:
         if outcome.handoff:
             what = f"Session {session.session_id}"
             version, link = _rows.with_retries(what, lambda: self._hand_over(session, outcome, kind, told))
+            if not settings.site and self.ctx.request is not None:
+                link = replace(link, url=self.ctx.request.build_absolute_uri(link.url))
             return Answer({**outcome.data, **_handoff_answer(link)}, outcome.status, version)
         if outcome.patch is not None:
             expected = session.version if self.expected_version is None else self.expected_version

@@ -105,7 +105,7 @@ def _show(
         made = Order.objects.filter(session_id=handoff.session_id).first()
         return render(request, "shop/checkout_closed.html", {**context, "order": made}, status=status)
     quote = quote_of(handoff)
-    now = Seen.of_quote(quote, handoff.version)
+    now = Seen.of_quote(quote, handoff)
     pictures = dict(
         Product.objects.filter(variants__sku__in=[line.item for line in quote.lines]).values_list(
             "variants__sku", "picture"
@@ -116,7 +116,7 @@ def _show(
         "lines": [(line, pictures.get(line.item, "")) for line in quote.lines],
         "instructions": instructions_of(handoff),
         "agent_changes": _agent_changes(handoff),
-        "quote_changes": Seen.of_state(handoff.state, handoff.version).changes_to(now),
+        "quote_changes": Seen.of_state(handoff).changes_to(now),
         "moved": None if seen is None else seen.changes_to(now),
         "form": _fresh(form, now),
         "tokens": TOKENS.values(),

@@ -98,3 +98,12 @@ def test_a_store_that_fails_shows_a_page_and_not_the_link_in_the_log(
     assert page.status_code == 503
     assert "RuntimeError" in caplog.text
     assert link.rpartition("/")[2] not in caplog.text
+
+
+def test_without_a_site_the_link_begins_with_the_host_that_was_asked(shopper: AgentClient, configure: Any) -> None:
+    shopper.data("POST", "/cart", {"item_id": "mug"}, status=201)
+    configure(SITE="")
+
+    url = shopper.data("POST", "/checkout")["handoff_url"]
+
+    assert url.startswith("http://testserver/agent-sessions/handoff/")

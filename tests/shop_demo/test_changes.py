@@ -145,3 +145,20 @@ def test_what_the_agent_says_later_is_shown_before_it_is_paid(agent: ShoppingAge
     assert "To the cellar." in human.text
     human.pay()
     assert Order.objects.get().instructions == "To the cellar."
+
+
+def test_a_page_of_one_cart_does_not_pay_for_another_that_looks_the_same(agent: ShoppingAgent) -> None:
+    other = ShoppingAgent()
+    for line in agent.send("GET", "/cart")["items"]:
+        other.add(line["item_id"], line["quantity"])
+    human = Human(agent.hand_over())
+    first = human.form()
+    human.client.get(other.hand_over(), follow=True)
+
+    human.send(first)
+
+    assert human.page.status_code == 409
+    assert "Please look again before you pay" in human.text
+    assert charged() == []
+    human.pay()
+    assert str(Order.objects.get().session_id) == other.session_id
