@@ -73,7 +73,7 @@ class AgentIdentity:
 
     For VERIFIED, ``agent`` is the origin of the signer's key directory and names the agent for good; ``key`` is
     ``<agent>#<JWK thumbprint>``, at most 200 characters, and changes when the agent rotates its key; ``expires_at``
-    is the end of the signature (UTC), which a credential issued from it must not outlive. For INVALID, ``problem``
+    is the end of the signature (UTC). For INVALID, ``problem``
     is a code of ``Problem`` and ``explanation`` its sentence. What does not apply is empty.
     """
 
