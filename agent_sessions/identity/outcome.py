@@ -73,8 +73,8 @@ class AgentIdentity:
 
     For VERIFIED, ``agent`` is the origin of the signer's key directory and names the agent for good; ``key`` is
     ``<agent>#<JWK thumbprint>``, at most 200 characters, and changes when the agent rotates its key; ``expires_at``
-    is the end of the signature (UTC). For INVALID, ``problem``
-    is a code of ``Problem`` and ``explanation`` its sentence. What does not apply is empty.
+    is the end of the signature (UTC). For INVALID, ``problem`` is a code of ``Problem`` and ``explanation`` its
+    sentence. What does not apply is empty.
     """
 
     outcome: Outcome
