@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine as clocks
+from django.utils import translation
 
 from agent_sessions import selectors, services
 from agent_sessions.conf import settings as package_settings
@@ -29,6 +30,13 @@ def fresh_state_cache() -> Iterator[None]:
     _cache.local.clear()
     yield
     _cache.local.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_language_left_over() -> Iterator[None]:
+    """A request that was answered in a language leaves its thread in it."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from shop_demo.serving import PortBusy, serving
 DEFAULT_PASSWORD = "demo"  # noqa: S105 - for a shop that only this machine can reach
 RECORD = Path("demo-record.json")
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Command(BaseCommand):
     help = (
@@ -44,7 +46,8 @@ class Command(BaseCommand):
         port = urlsplit(site).port or 80
         # The shop refuses the agent once, as it should, and the agent tells of it.
         logging.getLogger("django.request").setLevel(logging.ERROR)
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A shell that starts it in the background has it ignore Ctrl-C's signal unless told otherwise.
+        before = {number: signal.signal(number, signal.default_int_handler) for number in _STOPS}
         try:
             with serving(port):
                 self._set_up()
@@ -61,7 +64,8 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stdout.write("\nThe shop is closed.")
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _set_up(self) -> None:
         self._tell("Setting up the shop: database, goods, a user for the admin …")
