@@ -229,6 +229,8 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 
 def _query(query: QueryDict, capability: Capability) -> dict[str, Any]:
     """Return the query's parameters; the last value of each, or all of them where a list is asked for."""
+    if not query:
+        return {}
     lists = {name for name, param in capability.params.items() if param.type == "array"}
     return {
         name: query.getlist(name) if name in lists and len(query.getlist(name)) > 1 else query[name] for name in query

@@ -6,6 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db import router
@@ -64,11 +65,11 @@ class SessionHead:
 
     @property
     def agent(self) -> Agent:
-        return Agent(self.agent_name, self.agent_version, self.agent_operator, self.agent_key)
+        return _agent(self.agent_name, self.agent_version, self.agent_operator, self.agent_key)
 
     @property
     def scope(self) -> Scope:
-        return Scope.from_json(json.loads(self.scope_json))
+        return _scope(self.scope_json)
 
     def is_live(self, now: datetime | None = None) -> bool:
         """Tell whether the session takes changes at ``now`` (default: the current time)."""
@@ -84,6 +85,15 @@ class SessionHead:
         return settings.key_provider.unwrap(
             self.master_key_id, self.wrapped_key, context=data_key_context(self.session_id)
         )
+
+
+# The same few agents and scopes stand in most sessions; both are immutable, and checking them anew is most of the work.
+_agent = lru_cache(maxsize=256)(Agent)
+
+
+@lru_cache(maxsize=256)
+def _scope(text: str) -> Scope:
+    return Scope.from_json(json.loads(text))
 
 
 def data_key_context(session_id: uuid.UUID) -> bytes:
