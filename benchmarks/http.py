@@ -1,4 +1,8 @@
-"""The package over HTTP: the demo's shop behind gunicorn, each call in turns with an empty view on the same server."""
+"""The package over HTTP: the demo's shop behind gunicorn, each call in turns with an empty view on the same server.
+
+Each worker has four threads and as many clients, so that it has something to do while the database answers: what is
+measured is the rate that a server holds, and not how long a single client waits.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +29,13 @@ STORES = {
     FROM_MEMORY: "benchmarks.http_store.PricesInMemory",
     "prices by a query": "shop_demo.store.DemoStore",
 }
-OPERATIONS = 60
+THREADS = 4
+OPERATIONS = 20
 _PATIENCE = 30
 
 
 class Client:
-    """One agent with a connection of its own per request, as gunicorn's plain workers want it."""
+    """One agent, with a connection of its own for each request."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -87,7 +92,7 @@ class Client:
 
 
 def over_http(options: str, scale: Scale) -> Iterator[Result]:
-    """Requests per second of each call, with one and with two worker processes (and as many clients).
+    """Requests per second of each call, with one and with two worker processes.
 
     The targets hang on a store that has its prices in memory, so that what is measured is the package; beside it
     stands the demo's, which asks the database.
@@ -96,7 +101,7 @@ def over_http(options: str, scale: Scale) -> Iterator[Result]:
     for note, store in STORES.items():
         for workers in (1, 2):
             with _server(workers, store) as port:
-                clients = [Client(port) for _ in range(workers)]
+                clients = [Client(port) for _ in range(workers * THREADS)]
                 for client in clients:
                     client.items = items
                 yield Result("http", options, clients=workers, sides=_turns(clients, scale), note=note)
@@ -153,7 +158,7 @@ def _server(workers: int, store: str) -> Iterator[int]:
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers),
-        "--worker-class", "sync", "--log-level", "warning", "benchmarks.http_wsgi",
+        "--worker-class", "gthread", "--threads", str(THREADS), "--log-level", "warning", "benchmarks.http_wsgi",
     ]  # fmt: skip
     process = subprocess.Popen(command, env={**_environment(), "BENCH_STORE": store})
     try:
