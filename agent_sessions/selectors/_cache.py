@@ -129,6 +129,16 @@ def get(head: SessionHead, key: bytes) -> KnownState | None:
         return None
 
 
+def earlier(head: SessionHead) -> tuple[SessionHead, KnownState] | None:
+    """Return an older state of the session that this process keeps, and where the session stood then.
+
+    Only one from the last snapshot on: before it, history is read faster from there. It may be of a transaction that
+    was rolled back; whoever goes on from it compares ``head_hash`` with the event of that number.
+    """
+    kept = local.get(head.session_id) if settings.caches_state else None
+    return kept if kept is not None and head.snapshot_version <= kept[0].version < head.version else None
+
+
 def put(head: SessionHead, known: KnownState, key: bytes) -> None:
     """Keep the state of the head's version as the session's current one."""
     if not settings.caches_state:

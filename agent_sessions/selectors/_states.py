@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from agent_sessions.audit.events import event_hash
 from agent_sessions.crypto.sealing import place, seal, unseal
 from agent_sessions.domain.patch import apply_patch
 from agent_sessions.exceptions import SealBroken, SessionDamaged
@@ -29,6 +30,15 @@ _RANGE = """
     WHERE session_id = %s AND number <= %s AND number >= COALESCE(
         (SELECT max(number) FROM agent_sessions_sessionversion
          WHERE session_id = %s AND number <= %s AND snapshot IS NOT NULL), 1)
+    ORDER BY number"""
+
+
+# Beside each row the event that the state to go on from was kept at: its bytes tell whether that is this history.
+_SINCE = """
+    SELECT number, schema, patch,
+        (SELECT canonical FROM agent_sessions_auditevent WHERE session_id = %s AND seq = %s)
+    FROM agent_sessions_sessionversion
+    WHERE session_id = %s AND number > %s AND number <= %s
     ORDER BY number"""
 
 
@@ -55,12 +65,38 @@ def current(head: SessionHead, key: bytes) -> _cache.KnownState:
         return _cache.measured({})
     known = _cache.get(head, key)
     if known is None:
-        state, schema = replay(head.session_id, head.version, key)
+        state, schema = _read_on(head, key) or replay(head.session_id, head.version, key)
         if schema != head.schema:
             raise SessionDamaged(head.session_id, f"version {head.version} has schema {schema}, its row {head.schema}")
         known = _cache.measured(state)
         _cache.put(head, known, key)
     return known
+
+
+def _read_on(head: SessionHead, key: bytes) -> tuple[State, int] | None:
+    """Return the state of the head's version and its schema, from an older one that this process has kept.
+
+    So workers that take turns at a session read each other's changes and not all since the last snapshot. None where
+    there is nothing to go on from, or what is kept is not of this history (its transaction was rolled back), or a
+    version is missing, which ``replay`` names.
+    """
+    kept = _cache.earlier(head)
+    if kept is None:
+        return None
+    before, known = kept
+    connection = _rows.write_connection()
+    identity = _rows.uuid_param(connection, head.session_id)
+    rows = _rows.select(connection, _SINCE, [identity, before.head_seq, identity, before.version, head.version])
+    if [row[0] for row in rows] != list(range(before.version + 1, head.version + 1)):
+        return None
+    canonical = rows[0][3]
+    if canonical is None or event_hash(bytes(canonical)) != before.head_hash:
+        return None
+    state = known.state
+    for number, _, patch, _ in rows:
+        state = apply_patch(state, open_document(key, head.session_id, PATCH, number, patch))
+    schema: int = rows[-1][1]
+    return state, schema
 
 
 def replay(session_id: uuid.UUID, version: int, key: bytes) -> tuple[State, int]:

@@ -13,9 +13,12 @@ from django.core.cache.backends.base import BaseCache
 from django.db import transaction
 
 from agent_sessions import selectors, services
+from agent_sessions.exceptions import SessionDamaged
 from agent_sessions.selectors import _cache
 from agent_sessions.selectors._cache import LocalStates
+from agent_sessions.selectors._states import open_document
 from tests.shopping import basket, line, variables
+from tests.tampering import Tamper
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +146,103 @@ def test_a_state_too_large_to_keep_is_not_kept(opened: Any, configure: Any) -> N
     assert _cache.local.get(one.session_id) is None
     services.change_session(one.session_id, expected_version=1, patch=variables(b=1))
     assert selectors.current_state(one.session_id).state == variables(text="a" * 5000, b=1)
+
+
+# Going on from a state that other processes have left behind
+
+
+@pytest.fixture
+def patches_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the versions whose patches are opened from here on."""
+    numbers: list[int] = []
+
+    def opened(key: bytes, session_id: uuid.UUID, what: str, number: int, sealed: Any) -> Any:
+        numbers.append(number)
+        return open_document(key, session_id, what, number, sealed)
+
+    monkeypatch.setattr("agent_sessions.selectors._states.open_document", opened)
+    return numbers
+
+
+def change(session_id: uuid.UUID, *versions: int) -> None:
+    for version in versions:
+        services.change_session(session_id, expected_version=version, patch=variables(**{f"v{version}": version}))
+
+
+def test_a_process_reads_only_what_others_have_changed_since(
+    opened: Any, monkeypatch: pytest.MonkeyPatch, patches_read: list[int], django_assert_num_queries: Any
+) -> None:
+    """M1: workers that take turns at a session."""
+    one = opened()
+    change(one.session_id, *range(1, 10))
+    with another_process(monkeypatch):
+        change(one.session_id, 10, 11)
+    patches_read.clear()
+
+    with django_assert_num_queries(2):
+        state = selectors.current_state(one.session_id).state
+
+    assert state == variables(**{f"v{version}": version for version in range(1, 12)})
+    assert patches_read == [11, 12]
+    change(one.session_id, 12)
+    assert selectors.verify_session(one.session_id).ok
+
+
+def test_nothing_goes_on_from_a_version_that_was_rolled_back(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """M1: the same number, and others have gone on from another version of it."""
+    one = opened(state=variables(a=1))
+    with transaction.atomic():
+        services.change_session(one.session_id, expected_version=1, patch=variables(never="happened"))
+        transaction.set_rollback(True)
+    with another_process(monkeypatch):
+        change(one.session_id, 1, 2, 3)
+
+    assert selectors.current_state(one.session_id).state == variables(a=1, v1=1, v2=2, v3=3)
+    change(one.session_id, 4)
+    assert selectors.verify_session(one.session_id).ok
+
+
+def test_behind_a_snapshot_the_snapshot_is_read(
+    opened: Any, configure: Any, monkeypatch: pytest.MonkeyPatch, patches_read: list[int]
+) -> None:
+    configure(SNAPSHOT_EVERY=3)
+    one = opened()
+    change(one.session_id, 1)
+    with another_process(monkeypatch):
+        change(one.session_id, *range(2, 9))
+    snapshot = selectors.read_head(one.session_id).snapshot_version
+    assert snapshot > 2
+    patches_read.clear()
+
+    assert selectors.current_state(one.session_id).state == variables(**{f"v{n}": n for n in range(1, 9)})
+    assert min(patches_read) == snapshot
+
+
+def test_a_version_that_is_missing_is_named_all_the_same(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R5"""
+    one = opened()
+    with another_process(monkeypatch):
+        change(one.session_id, 1, 2, 3)
+    tamper = Tamper(one.session_id)
+    tamper.delete(tamper.versions.filter(number=3))
+
+    with pytest.raises(SessionDamaged, match="version 3 is missing"):
+        selectors.current_state(one.session_id)
+
+
+def test_a_changed_event_before_it_makes_history_answer(
+    opened: Any, monkeypatch: pytest.MonkeyPatch, patches_read: list[int]
+) -> None:
+    """R5: what cannot be told to be this history is not gone on from."""
+    one = opened(state=variables(a=1))
+    with another_process(monkeypatch):
+        change(one.session_id, 1)
+    tamper = Tamper(one.session_id)
+    tamper.event(1, canonical=b"{}")
+    patches_read.clear()
+
+    assert selectors.current_state(one.session_id).state == variables(a=1, v1=1)
+    assert patches_read == [1, 2]
 
 
 # Shared through a Django cache
