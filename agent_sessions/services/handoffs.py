@@ -55,9 +55,9 @@ def make_link(session_id: uuid.UUID, *, version: int, session_expires_at: dateti
 
 def note_handoff_opened(handoff_id: uuid.UUID) -> None:
     """Keep when the human first opened the link. Raises HandoffNotFound."""
-    stored_handoff(handoff_id)
     unopened = CheckoutHandoff.objects.using(_alias()).filter(pk=handoff_id, opened_at__isnull=True)
-    unopened.update(opened_at=timezone.now())
+    if not unopened.update(opened_at=timezone.now()):
+        stored_handoff(handoff_id)
 
 
 def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, actor: Actor = CONSUMER) -> None:

@@ -27,7 +27,6 @@ class StoreContext:
     """Who asks. ``request`` is None in jobs and commands; ``consumer`` is a pseudonym, empty if nobody is known."""
 
     request: HttpRequest | None = None
-    currency: str = ""
     consumer: str = ""
 
 
