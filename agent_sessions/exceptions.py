@@ -7,6 +7,7 @@ Each class has a stable ``code`` for programs, an HTTP ``status`` for the wire, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar, Protocol
 
 
@@ -155,6 +156,27 @@ class HandoffNotFound(AgentSessionsError):
         super().__init__("There is no such checkout link. Ask your agent for a new one.")
 
 
+class CheckoutElsewhere(AgentSessionsError):
+    """The consumer, or another branch of the session, has a checkout in progress, or has ordered (C1, L3).
+
+    ``session_id`` is the session of that checkout; ``expires_at`` (UTC) when it is over by itself, None if it was ordered.
+    """
+
+    code = "checkout_elsewhere"
+    status = 409
+
+    def __init__(self, session_id: object, expires_at: datetime | None) -> None:
+        told = (
+            "Another branch of this session has been ordered. Open a new session to buy more."
+            if expires_at is None
+            else "The consumer has another checkout in progress. Pay there, give it up there, or wait until it is over."
+        )
+        facts = {} if expires_at is None else {"expires_at": expires_at.isoformat()}
+        super().__init__(told, session=str(session_id), ordered=expires_at is None, **facts)
+        self.session_id = session_id
+        self.expires_at = expires_at
+
+
 class HandoffClosed(AgentSessionsError):
     """The handoff cannot be paid: ``handoff_status`` says why, ``order_ref`` names the order if there is one."""
 
@@ -239,6 +261,31 @@ class SessionRevoked(SessionEnded):
 
     def __init__(self, session_id: object) -> None:
         super().__init__(session_id, "revoked")
+
+
+class SessionPaused(AgentSessionsError):
+    """The session is paused: it takes no changes until it is resumed (L3)."""
+
+    code = "session_paused"
+    status = 409
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(f"Session {session_id} is paused. Resume it to go on.", session=str(session_id))
+
+
+class SessionHeld(AgentSessionsError):
+    """A person has the session; the agent may read it and waits until it is given back (L4)."""
+
+    code = "session_held"
+    status = 409
+
+    def __init__(self, session_id: object, held_by: str) -> None:
+        kind = held_by.partition(":")[0]
+        super().__init__(
+            f"Session {session_id} is with a person ({kind}). Wait until it is handed back.",
+            session=str(session_id),
+            held_by=kind,
+        )
 
 
 class Change(Protocol):

@@ -9,6 +9,7 @@ from django.urls import path
 
 from agent_sessions.api import handoffs, manifest, openapi
 from agent_sessions.api.base import outside_transactions
+from agent_sessions.api.resources import RESOURCES
 from agent_sessions.api.views import ArtifactView, CapabilityView, SessionView
 
 app_name = "agent_sessions"
@@ -24,6 +25,7 @@ urlpatterns = [
     path("compat/.well-known/agents.json", manifest.other_profile, name="other-profile"),
     path(".well-known/agents/openapi.json", openapi.openapi_json, name="openapi"),
     path(f"{_API}/session", outside_transactions(SessionView.as_view()), name="session"),
+    *(path(f"{_API}/session/{one.path}", outside_transactions(one.view.as_view()), name=one.name) for one in RESOURCES),
     path(f"{_API}/audit", _artifact, name="audit"),
     path(f"{_API}/audit/<path:rest>", _artifact, name="artifact"),
     path(_API, _capability, name="api"),

@@ -16,7 +16,7 @@ from msgspec import UNSET
 from agent_sessions.domain.differences import describe
 from agent_sessions.domain.leaves import alike
 from agent_sessions.domain.money import format_money
-from agent_sessions.domain.state import Line, Quote, Shopping
+from agent_sessions.domain.slices.shopping import Line, Quote, Shopping
 from agent_sessions.domain.text import clipped
 from agent_sessions.types import JSONValue, State
 

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from agent_sessions.admin import wording
 from agent_sessions.domain.identity import Scope
-from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.domain.money import format_money
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import AgentSessionsError
@@ -92,7 +92,7 @@ def _end(session: Session) -> Fact:
     if session.ended_at is not None:
         return Fact("Ended", wording.moment(session.ended_at), wording.end_reason_words(session.end_reason))
     left = session.expires_at - timezone.now()
-    if session.status != Status.ACTIVE:
+    if session.status not in LIVE:
         return Fact("Deadline", wording.moment(session.expires_at))
     note = f"{wording.span(left)} left" if left.total_seconds() > 0 else "has passed; the next clean-up ends it"
     return Fact("Deadline", wording.moment(session.expires_at), note)

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from agent_sessions.admin import filters, wording
 from agent_sessions.admin.lists import SessionChangeList
 from agent_sessions.admin.pages import PAGES, SessionPages
-from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.domain.text import clipped
 from agent_sessions.models import Session
 from agent_sessions.selectors import admin_lists
@@ -110,7 +110,7 @@ class SessionAdmin(SessionModelAdmin):
         if session.ended_at is not None:
             reason = wording.end_reason_words(session.end_reason)
             below = format_html("{}, {}", reason, wording.brief_moment(session.ended_at))
-        elif session.status == Status.ACTIVE and session.expires_at > timezone.now():
+        elif session.status in LIVE and session.expires_at > timezone.now():
             below = format_html("{} left", wording.span(session.expires_at - timezone.now()))
         else:
             below = format_html("deadline {}", wording.brief_moment(session.expires_at))

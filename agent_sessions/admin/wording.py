@@ -20,6 +20,8 @@ END_REASONS = {
     EndReason.DELETED: "ended by the agent",
     EndReason.EXPIRED: "expired",
     EndReason.REVOKED: "revoked",
+    EndReason.RENEWED: "renewed",
+    EndReason.TRANSFERRED: "taken over by another agent",
 }
 _ACTORS = {"agent": "Agent", "consumer": "Shopper", "staff": "Staff", "system": "System"}
 
@@ -68,6 +70,8 @@ def status_mark(status: str, expires_at: datetime, end_reason: str) -> SafeStrin
         return mark(tone, "completed" if end_reason == EndReason.COMPLETED else "ended")
     if is_expired(timezone.now(), expires_at):
         return mark(WARNING, "overdue")
+    if status == Status.PAUSED:
+        return mark(PLAIN, "paused")
     return mark(GOOD, "active")
 
 

@@ -16,6 +16,8 @@ import agent_sessions
 from agent_sessions.api import schemas
 from agent_sessions.api.envelopes import JSON_TYPE, answer_to
 from agent_sessions.api.manifest import api_path, origin_of, published
+from agent_sessions.api.resource import Operation
+from agent_sessions.api.resources import RESOURCES, Resource
 from agent_sessions.conf import settings
 from agent_sessions.exceptions import AgentSessionsError
 from agent_sessions.store import Capability
@@ -23,6 +25,11 @@ from agent_sessions.store.offer import offer
 
 _TOKEN: Final[list[dict[str, list[str]]]] = [{"agentSession": []}, {"bearer": []}, {"sessionToken": []}]
 _OPTIONAL_TOKEN: Final[list[dict[str, list[str]]]] = [{}, *_TOKEN]
+_PATH_TYPES: Final[dict[str, dict[str, Any]]] = {
+    "int": {"type": "integer", "minimum": 1},
+    "str": {"type": "string"},
+    "uuid": {"type": "string", "format": "uuid"},
+}
 _REFUSALS: Final = ("400", "401", "403", "404", "405", "409", "413", "429", "500", "503")
 
 
@@ -43,6 +50,9 @@ def description(origin: str) -> dict[str, Any]:
         reverse("agent_sessions:session"): {"post": _open_session(), "delete": _end_session()},
         reverse("agent_sessions:audit") + "/{session_id}": {"get": _artifact()},
     }
+    for one in RESOURCES:
+        address = reverse("agent_sessions:session") + "/" + re.sub(r"<[a-z]+:([^>]+)>", r"{\1}", one.path)
+        paths[address] = {method.lower(): _described(one, told) for method, told in one.view.operations.items()}
     for capability in offer().capabilities:
         address = api_path() + re.sub(r":([^/]+)", r"{\1}", capability.path)
         for method in capability.methods:
@@ -116,6 +126,30 @@ def _operation(capability: Capability, method: str) -> dict[str, Any]:
         "2XX": _success("The answer. 201 where something was made.", answer, *_etag(capability)),
         **_refusals(*(("412",) if capability.requires_session and method != "GET" else ())),
     }
+    return operation
+
+
+def _described(resource: Resource, told: Operation) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": _PATH_TYPES[kind]}
+        for kind, name in re.findall(r"<([a-z]+):([^>]+)>", resource.path)
+    ]
+    parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in told.query.items()]
+    if told.changes:
+        parameters.append({"$ref": "#/components/parameters/IfMatch"})
+    operation: dict[str, Any] = {
+        "operationId": told.name,
+        "summary": told.summary,
+        "security": _TOKEN if told.with_token else _OPTIONAL_TOKEN,
+        "parameters": parameters,
+        "responses": {
+            told.status: _success("The answer.", told.answer, *(("ETag",) if told.with_token else ())),
+            **_refusals(*told.refusals, *(("412",) if told.changes else ())),
+        },
+    }
+    if told.body is not None:
+        required = bool(told.body.get("required"))
+        operation["requestBody"] = {"required": required, "content": schemas.json_content(told.body)}
     return operation
 
 

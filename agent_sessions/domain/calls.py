@@ -16,7 +16,13 @@ from agent_sessions.types import JSONValue
 REDACTED = "****"
 MAX_PARAMS_BYTES = 16 * 1024
 """Bytes of JSON that the parameters of one call can have, private ones included."""
-RESERVED_KINDS = frozenset({"session.created", "session.ended", "state.migrated", "conversation.message_added"})
+PAUSED, RESUMED = "session.paused", "session.resumed"
+HANDED_OVER, TAKEN_BACK = "session.handed_over", "session.taken_back"
+COMMITTED, STEP_DONE = "session.committed", "step.done"
+STANDING_KINDS = frozenset({PAUSED, RESUMED, HANDED_OVER, TAKEN_BACK, COMMITTED, STEP_DONE})
+"""Kinds whose events may tell, among their parameters, what the session's row says of ``STANDING``."""
+STANDING = ("paused_at", "held_by", "committed_version")
+RESERVED_KINDS = STANDING_KINDS | {"session.created", "session.ended", "state.migrated", "conversation.message_added"}
 """Kinds that readers and verifiers rely on; only the package itself writes them."""
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 

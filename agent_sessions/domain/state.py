@@ -1,19 +1,24 @@
-"""What the slices of a state look like (schema version 1).
+"""The state of a session: its slices, what fits them, and what an agent may write itself (schema version 1).
 
-A slice is one Struct and one line of ``SessionState``; everything else here follows from their types. Every
-field of a slice is optional. What a slice holds many of is a map keyed by id, so that two changes conflict
-only where they meet.
+A slice is one Struct in ``domain.slices`` and one line of ``SessionState``; everything else here follows from
+their types. Every field of a slice is optional. What a slice holds many of is a map keyed by id, so that two
+changes conflict only where they meet.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UnsetType
 
+from agent_sessions.domain.slices.customer import Conversation, Customer
+from agent_sessions.domain.slices.decisions import Checkout, Decisions
+from agent_sessions.domain.slices.fields import FreeMap, Slice
+from agent_sessions.domain.slices.outside import Facts, Inventory, Stale
+from agent_sessions.domain.slices.recovery import Recovery
+from agent_sessions.domain.slices.shopping import Shopping
 from agent_sessions.domain.values import MAX_DEPTH, MAX_INTEGER, MAX_KEY_LENGTH, check_value, escape_key
 from agent_sessions.exceptions import InvalidValue
 from agent_sessions.types import JSONValue, Patch, State
@@ -21,124 +26,29 @@ from agent_sessions.types import JSONValue, Patch, State
 SCHEMA_VERSION = 1
 """Raise it with every change that older code would misread, and add the step to ``migrations`` (R6)."""
 
-_ANY_VALUE = Meta(extra_json_schema={"$ref": "#/$defs/JSONValue"})
-
-Text = Annotated[str, Meta(description="text")]
-Name = Annotated[str, Meta(min_length=1, description="text that is not empty")]
-FreeMap = Annotated[dict[str, Annotated[Any, _ANY_VALUE]], Meta(description="a map")]
-Quantity = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
-Amount = Annotated[
-    int,
-    Meta(ge=0, le=MAX_INTEGER, description="a whole number of the currency's minor units, 0 or more"),
-]
-SignedAmount = Annotated[
-    int,
-    Meta(ge=-MAX_INTEGER, le=MAX_INTEGER, description="a whole number of the currency's minor units"),
-]
-Currency = Annotated[
-    str,
-    Meta(pattern="^[A-Z]{3}$", min_length=3, max_length=3, description="an ISO 4217 code such as EUR"),
-]
-Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 text with its offset")]
-TurnNumber = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="the number of a turn, 0 or more")]
-
-
-class Entry(Struct, frozen=True, forbid_unknown_fields=True):
-    """Something in a slice that is checked as a whole whenever a patch touches it."""
-
-
-class Slice(Struct, frozen=True, forbid_unknown_fields=True):
-    """A top-level part of the state; of its maps a patch has only the touched entries checked."""
-
-
-class Line(Entry, frozen=True):
-    """A line of the basket; ``unit_price`` in minor units, ``extra`` for what the shop keeps with it."""
-
-    item: Name
-    quantity: Quantity
-    unit_price: Amount
-    currency: Currency
-    title: Text = ""
-    variant: Text = ""
-    options: dict[str, Text] = {}
-    extra: FreeMap = {}
-
-
-class Discount(Entry, frozen=True):
-    """What a discount does to the total, minor units: -500 takes 5.00 off; ``applies_to`` is a line id."""
-
-    amount: SignedAmount
-    currency: Currency
-    code: Text = ""
-    label: Text = ""
-    applies_to: Text = ""
-    extra: FreeMap = {}
-
-
-class Voucher(Entry, frozen=True):
-    """A voucher that the consumer gave, keyed by its code, whether or not it has led to a discount."""
-
-    label: Text = ""
-    extra: FreeMap = {}
-
-
-class Delivery(Entry, frozen=True):
-    """How the goods travel; ``address_ref`` refers to an address kept elsewhere."""
-
-    method: Name
-    label: Text = ""
-    amount: Amount | UnsetType = UNSET
-    currency: Currency | UnsetType = UNSET
-    address_ref: Text = ""
-    earliest: Time | UnsetType = UNSET
-    latest: Time | UnsetType = UNSET
-    extra: FreeMap = {}
-
-    def __post_init__(self) -> None:
-        if (self.amount is UNSET) != (self.currency is UNSET):
-            raise ValueError("The amount and its currency come together; send both or neither.")
-
-
-class Quote(Entry, frozen=True):
-    """What the shop last asked for it all; ``fingerprint`` differs when the same basket costs otherwise."""
-
-    total: Amount
-    currency: Currency
-    fingerprint: Text = ""
-    valid_until: Time | UnsetType = UNSET
-    extra: FreeMap = {}
-
-
-class Shopping(Slice, frozen=True):
-    """What the consumer is about to buy (S1)."""
-
-    lines: dict[str, Line] = {}
-    discounts: dict[str, Discount] = {}
-    vouchers: dict[str, Voucher] = {}
-    delivery: Delivery | UnsetType = UNSET
-    quote: Quote | UnsetType = UNSET
-    instructions: Text = ""
-
-
-class Conversation(Slice, frozen=True):
-    """What the talk has come to (S6).
-
-    ``products`` maps item id to label, ``questions`` id to text; the agent reads from turn ``window_start``
-    on.
-    """
-
-    summary: Text = ""
-    window_start: TurnNumber = 0
-    products: dict[str, Text] = {}
-    questions: dict[str, Text] = {}
+AGENT_WRITABLE: tuple[str, ...] = (
+    "/agent",
+    "/conversation",
+    "/customer",
+    "/decisions/fallbacks",
+    "/decisions/recommendations",
+)
+"""JSON pointers of what an agent may write itself; all else changes through capabilities and services only."""
 
 
 class SessionState(Slice, frozen=True):
     """The state of an agent's shopping session."""
 
     shopping: Shopping = Shopping()
+    customer: Customer = Customer()
     conversation: Conversation = Conversation()
+    decisions: Decisions = Decisions()
+    checkout: Checkout = Checkout()
+    inventory: Inventory = Inventory()
+    recovery: Recovery = Recovery()
+    facts: Facts = Facts()
     agent: FreeMap = {}
+    stale: Stale = Stale()
 
 
 SLICES: tuple[str, ...] = SessionState.__struct_fields__
@@ -150,10 +60,14 @@ _FIELDS: dict[str, frozenset[str]] = {
     if isinstance(shape, type)
 }
 _MAPS: dict[str, frozenset[str]] = {
-    name: frozenset(field.name for field in msgspec.structs.fields(_SHAPES[name]) if get_origin(field.type) is dict)
+    name: frozenset(
+        field.name
+        for field in msgspec.structs.fields(_SHAPES[name])
+        if field.type == FreeMap or get_origin(field.type) is dict
+    )
     for name in _FIELDS
 }
-"""Of each slice, the fields that are maps of entries; a slice that is a free map is in neither."""
+"""Of each slice, the fields that are maps; a slice that is a free map is in neither."""
 
 
 def check_shape(patch: Patch, state: State) -> None:
@@ -187,6 +101,18 @@ def check_whole(state: State) -> None:
     _check_fit(state)
 
 
+def check_agent_patch(patch: Patch) -> None:
+    """Check that ``patch`` touches only what an agent may write itself; call ``check_patch`` on it before.
+
+    Deleting a part deletes everything in it, so a null or another value in the place of a map that holds more than
+    the agent's own is refused too. Raises InvalidValue with the JSON pointer of what is not the agent's.
+    """
+    for name in patch:
+        if name not in _SHAPES:
+            _refuse_slice(name)
+    _check_own(patch, "")
+
+
 def state_json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a whole state.
 
@@ -211,6 +137,17 @@ def state_json_schema() -> dict[str, Any]:
     }
     title = f"State of an agent's shopping session, schema version {SCHEMA_VERSION}"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
+def _check_own(changes: Patch, path: str) -> None:
+    for key, change in changes.items():
+        place = f"{path}/{escape_key(key)}"
+        if place in AGENT_WRITABLE:
+            continue
+        if type(change) is not dict or not any(own.startswith(f"{place}/") for own in AGENT_WRITABLE):
+            problem = f"An agent does not write this itself; it may write {', '.join(AGENT_WRITABLE)}."
+            raise InvalidValue(place, f"{problem} The rest changes when a capability is called.")
+        _check_own(change, place)
 
 
 def _touched_fields(slice_name: str, changes: Patch, value: dict[str, JSONValue]) -> dict[str, Any]:
@@ -246,6 +183,8 @@ def _misfit(value: Any, shape: Any, pointer: str) -> tuple[str, str]:
         return _misfit(value, next(part for part in get_args(shape) if part is not UnsetType), pointer)
     if origin is Annotated:
         return pointer, f"Send {get_args(shape)[1].description}."
+    if origin is Literal:
+        return pointer, f"Send one of {', '.join(get_args(shape))}."
     if type(value) is not dict:
         return pointer, "Send a map."
     if origin is dict:

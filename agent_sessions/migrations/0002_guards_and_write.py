@@ -41,7 +41,7 @@ CREATE FUNCTION agent_sessions_write_1(
     p_session uuid, p_head integer, p_head_hash bytea, p_version integer, p_now timestamptz, p_uid uuid, p_schema smallint,
     p_kind varchar, p_patch bytea, p_snapshot bytea, p_snapshot_version integer, p_patch_bytes bigint,
     p_canonical bytea, p_hash bytea, p_capability varchar, p_policy_result varchar, p_response_status smallint,
-    p_private bytea
+    p_private bytea, p_added varchar[], p_removed varchar[]
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     -- First, because it decides the race and holds the row until the end of the transaction.
@@ -49,7 +49,7 @@ BEGIN
         UPDATE agent_sessions_session s SET head_seq = p_head + 1, head_hash = p_hash,
             updated_at = p_now
         WHERE s.id = p_session
-          AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status = 'active' AND s.expires_at > p_now
+          AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status IN ('active', 'paused') AND s.expires_at > p_now
           AND EXISTS (SELECT 1 FROM agent_sessions_sitekey k WHERE k.id = s.token_key_id AND k.revoked_at IS NULL)
           AND EXISTS (SELECT 1 FROM agent_sessions_sessionkey d WHERE d.session_id = s.id);
     ELSE
@@ -68,6 +68,13 @@ BEGIN
         INSERT INTO agent_sessions_sessionversion
             (session_id, number, event_seq, schema, patch, snapshot)
         VALUES (p_session, p_version, p_head + 1, p_schema, p_patch, p_snapshot);
+        IF p_removed IS NOT NULL THEN
+            DELETE FROM agent_sessions_sessionreference WHERE session_id = p_session AND ref = ANY (p_removed);
+        END IF;
+        IF p_added IS NOT NULL THEN
+            INSERT INTO agent_sessions_sessionreference (session_id, ref)
+            SELECT p_session, added FROM unnest(p_added) AS added ON CONFLICT DO NOTHING;
+        END IF;
     END IF;
     INSERT INTO agent_sessions_auditevent
         (session_id, created_at, seq, version, response_status, kind, capability, policy_result, canonical, private)

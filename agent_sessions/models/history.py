@@ -94,6 +94,43 @@ class Message(models.Model):
         return f"message {self.number} of agent session {self.session_id}"
 
 
+class Checkpoint(models.Model):
+    """One attempt at a step, durable before anything slow or outside begins (R1).
+
+    It stands on ``version``, the one that says the step has started; ``ended_version`` says how it went. What the other
+    steps had come to is in the state at these versions. Without an outcome by ``due_at`` nobody knows how it went.
+    """
+
+    pk = models.CompositePrimaryKey("session_id", "number")
+    session = models.ForeignKey(Session, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    number = models.PositiveIntegerField()
+    version = models.PositiveIntegerField()
+    ended_version = models.PositiveIntegerField(null=True)
+    attempt = models.PositiveSmallIntegerField()
+    step = models.CharField(max_length=64)
+    method = models.CharField(max_length=64, blank=True)
+    outcome = models.CharField(max_length=16)
+    code = models.CharField(max_length=64, blank=True)
+    started_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "agent session checkpoint"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(number__gte=1), name="ags_checkpoint_from_one"),
+            models.UniqueConstraint(
+                fields=["session", "step"], condition=models.Q(outcome="started"), name="ags_checkpoint_one_running"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(outcome="started"), name="ags_checkpoint_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.number} of agent session {self.session_id}"
+
+
 class Artifact(models.Model):
     """The signature over an ended session's first ``event_count`` events; the document is built from both."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from django.db import models
 
 from agent_sessions.domain.ids import new_id
-from agent_sessions.domain.lifecycle import EndReason, Status
+from agent_sessions.domain.lifecycle import LIVE, EndReason, Origin, Status
+
+_LIVE = models.Q(status__in=[status.value for status in LIVE])
 
 
 class Session(models.Model):
@@ -15,6 +17,12 @@ class Session(models.Model):
     under it can never be stale, not even after a rollback. ``snapshot_version`` is the version that holds the latest
     snapshot (0: none), ``patch_bytes`` what the sealed patches after it weigh. ``head_seq`` and ``head_hash`` are the
     last event of its chain: who moves them from what was read has won the race for the next one.
+
+    ``committed_version`` is the last version that a step has committed (0: none); what came after is tentative.
+    ``held_by`` is the person who has taken it over (an Actor's text), empty while the agent has it.
+
+    ``family`` is the first of the sessions that this one came from, its own id if it came from none; ``origin``,
+    ``parent`` and ``parent_version`` say how and from what.
 
     ``caller`` is a pseudonym of who opened it, for counting; ``bound_to`` one of the address that its token works from.
     """
@@ -30,6 +38,11 @@ class Session(models.Model):
     agent_key = models.CharField(max_length=200, blank=True)
     scope = models.JSONField(default=dict)
     parent_request = models.CharField(max_length=64, blank=True)
+    family = models.UUIDField()
+    origin = models.CharField(max_length=16, blank=True, choices=[(o.value, o.value) for o in Origin])
+    parent = models.UUIDField(null=True)
+    parent_version = models.PositiveIntegerField(null=True)
+    held_by = models.CharField(max_length=80, blank=True)
     caller = models.CharField(max_length=64, blank=True)
     bound_to = models.CharField(max_length=64, blank=True)
 
@@ -40,11 +53,13 @@ class Session(models.Model):
     end_reason = models.CharField(
         max_length=16, blank=True, default="", choices=[(r.value, r.value) for r in EndReason]
     )
+    paused_at = models.DateTimeField(null=True)
     sealed_at = models.DateTimeField(null=True)
     quarantined_at = models.DateTimeField(null=True)
 
     version = models.PositiveIntegerField()
     version_uid = models.UUIDField()
+    committed_version = models.PositiveIntegerField(default=0)
     schema = models.PositiveSmallIntegerField()
     snapshot_version = models.PositiveIntegerField(default=0)
     patch_bytes = models.PositiveBigIntegerField(default=0)
@@ -72,11 +87,23 @@ class Session(models.Model):
                 condition=~models.Q(status=Status.ENDED.value) | models.Q(ended_at__isnull=False),
                 name="ags_session_ended_has_time",
             ),
+            models.CheckConstraint(
+                condition=~models.Q(status=Status.PAUSED.value) | models.Q(paused_at__isnull=False),
+                name="ags_session_paused_has_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(committed_version__lte=models.F("version")), name="ags_session_committed_past"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(origin="", parent__isnull=True, parent_version__isnull=True)
+                | (models.Q(parent__isnull=False, parent_version__isnull=False) & ~models.Q(origin="")),
+                name="ags_session_origin_has_parent",
+            ),
         ]
         indexes = [
             # The two lists that jobs work through stay as small as their work: the live ones by deadline, and the
             # ended ones whose artifact is still to be sealed.
-            models.Index(fields=["expires_at"], condition=models.Q(status=Status.ACTIVE.value), name="ags_session_due"),
+            models.Index(fields=["expires_at"], condition=_LIVE, name="ags_session_due"),
             models.Index(
                 fields=["ended_at"],
                 condition=models.Q(status=Status.ENDED.value, sealed_at__isnull=True),
@@ -85,9 +112,10 @@ class Session(models.Model):
             models.Index(fields=["merchant", "consumer", "-created_at"], name="ags_session_consumer"),
             models.Index(
                 fields=["caller"],
-                condition=models.Q(status=Status.ACTIVE.value) & ~models.Q(caller=""),
+                condition=_LIVE & ~models.Q(caller=""),
                 name="ags_session_caller",
             ),
+            models.Index(fields=["family"], condition=models.Q(parent__isnull=False), name="ags_session_family"),
             models.Index(fields=["parent_request"], condition=~models.Q(parent_request=""), name="ags_session_parent"),
         ]
 

@@ -29,6 +29,7 @@ class Seen:
     header: dict[str, JSON] = field(default_factory=dict)
     params: dict[str, JSON] = field(default_factory=dict)
     end: dict[str, JSON] | None = None
+    standing: dict[str, JSON] = field(default_factory=dict)
     last: tuple[int, str] = (0, "")
     last_time: JSON = None
     version_count: int = 0

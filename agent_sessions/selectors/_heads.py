@@ -15,14 +15,16 @@ from django.utils import timezone
 
 from agent_sessions.conf import settings
 from agent_sessions.crypto.tokens import read_token, same_digest, token_digest
-from agent_sessions.domain.identity import Agent, Scope
-from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
+from agent_sessions.domain.identity import Actor, Agent, Scope
+from agent_sessions.domain.lifecycle import LIVE, EndReason, Status, is_expired
 from agent_sessions.exceptions import (
     ContentErased,
     InvalidToken,
     SessionEnded,
     SessionExpired,
+    SessionHeld,
     SessionNotFound,
+    SessionPaused,
     SessionQuarantined,
 )
 from agent_sessions.models import Session
@@ -61,6 +63,11 @@ class SessionHead:
     agent_operator: str
     agent_key: str
     bound_to: str
+    held_by: str
+    paused_at: datetime | None
+    committed_version: int
+    family: uuid.UUID
+    parent_request: str
     scope_json: str
 
     @property
@@ -72,8 +79,8 @@ class SessionHead:
         return _scope(self.scope_json)
 
     def is_live(self, now: datetime | None = None) -> bool:
-        """Tell whether the session takes changes at ``now`` (default: the current time)."""
-        return self.status is Status.ACTIVE and not is_expired(now or timezone.now(), self.expires_at)
+        """Tell whether the session's token is good at ``now`` (default: the current time), paused or not."""
+        return self.status in LIVE and not is_expired(now or timezone.now(), self.expires_at)
 
     def data_key(self) -> bytes:
         """Unwrap the session's data key.
@@ -104,7 +111,7 @@ def data_key_context(session_id: uuid.UUID) -> bytes:
 _COLUMNS = """s.status, s.kind, s.merchant, s.consumer, s.created_at, s.updated_at, s.expires_at, s.ended_at,
     s.end_reason, s.version, s.version_uid, s.schema, s.snapshot_version, s.patch_bytes, s.head_seq, s.head_hash,
     s.token_digest, k.master_key_id, k.wrapped, s.agent_name, s.agent_version, s.agent_operator,
-    s.agent_key, s.bound_to, s.scope"""
+    s.agent_key, s.bound_to, s.held_by, s.paused_at, s.committed_version, s.family, s.parent_request, s.scope"""
 _TABLES = "agent_sessions_session s LEFT JOIN agent_sessions_sessionkey k ON k.session_id = s.id"
 _HEAD = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE s.id = %s"  # noqa: S608 - constants of this module
 _HEAD_AND_REVOCATION = (
@@ -136,8 +143,9 @@ def _head(session_id: uuid.UUID, row: tuple[Any, ...]) -> SessionHead:
     (
         status, kind, merchant, consumer, created_at, updated_at, expires_at, ended_at, end_reason, version,
         version_uid, schema, snapshot_version, patch_bytes, head_seq, head_hash, digest, master_key_id, wrapped,
-        agent_name, agent_version, agent_operator, agent_key, bound_to, scope,
-    ) = row[:25]  # fmt: skip
+        agent_name, agent_version, agent_operator, agent_key, bound_to, held_by, paused_at, committed_version, family,
+        parent_request, scope,
+    ) = row[:30]  # fmt: skip
     return SessionHead(
         session_id,
         Status(status),
@@ -164,6 +172,11 @@ def _head(session_id: uuid.UUID, row: tuple[Any, ...]) -> SessionHead:
         agent_operator,
         agent_key,
         bound_to,
+        held_by,
+        None if paused_at is None else _rows.as_time(paused_at),
+        committed_version,
+        _rows.as_uuid(family),
+        parent_request,
         scope,
     )
 
@@ -206,8 +219,20 @@ def require_open(head: SessionHead) -> None:
         raise SessionQuarantined(head.session_id, "it was found damaged and is closed until someone has looked")
 
 
+def require_changeable(head: SessionHead, actor: Actor, now: datetime) -> None:
+    """Raise what keeps ``actor`` from changing the session's state at ``now``, if anything does.
+
+    Raises what ``require_live`` raises, SessionPaused, and for an agent SessionHeld while a person has the session.
+    """
+    require_live(head, now)
+    if head.status is Status.PAUSED:
+        raise SessionPaused(head.session_id)
+    if head.held_by and actor.kind == "agent":
+        raise SessionHeld(head.session_id, head.held_by)
+
+
 def require_live(head: SessionHead, now: datetime) -> None:
-    """Raise what keeps the session from being changed at ``now``, if anything does.
+    """Raise what keeps anything from being recorded of the session at ``now``, if anything does.
 
     Raises SessionEnded, SessionExpired or SessionQuarantined.
     """

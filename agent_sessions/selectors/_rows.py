@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, OperationalError, connections, router
+from django.db import DatabaseError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from agent_sessions.exceptions import InvalidValue, SessionBusy
@@ -75,6 +75,20 @@ def with_retries(what: str, attempt: Callable[[], T]) -> T:
                 raise
             time.sleep(random.uniform(0, 0.02 * 2**number))  # noqa: S311 - spreads writers, hides nothing
     raise SessionBusy(what)
+
+
+def in_transaction(what: str, act: Callable[[], T]) -> T:
+    """Run ``act`` in one transaction on the connection that sessions are written to, again while the database asks for it.
+
+    For changes of a session that come with rows of their own: let the change be the first statement, because it locks
+    the session on every database. Raises SessionBusy.
+    """
+
+    def attempt() -> T:
+        with transaction.atomic(using=write_connection().alias):
+            return act()
+
+    return with_retries(what, attempt)
 
 
 def _is_transient(error: DatabaseError) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.lifecycle import LIVE, Status
 from agent_sessions.models import Session, SiteKey
 from agent_sessions.selectors import _rows
 
@@ -30,13 +30,13 @@ def due_sessions() -> DueSessions:
 
 def overdue() -> QuerySet[Session]:
     """Live sessions whose deadline has passed."""
-    return _sessions().filter(status=Status.ACTIVE.value, expires_at__lte=timezone.now())
+    return _sessions().filter(status__in=[status.value for status in LIVE], expires_at__lte=timezone.now())
 
 
 def revoked() -> QuerySet[Session]:
     """Live sessions whose token key was revoked."""
     revoked_keys = SiteKey.objects.filter(revoked_at__isnull=False)
-    return _sessions().filter(status=Status.ACTIVE.value, token_key__in=revoked_keys)
+    return _sessions().filter(status__in=[status.value for status in LIVE], token_key__in=revoked_keys)
 
 
 def unsealed() -> QuerySet[Session]:

@@ -15,6 +15,8 @@ from agent_sessions.audit.shapes import Problem
 from agent_sessions.crypto.canonical import JSON, parse_strict
 from agent_sessions.crypto.keys import WrappedKeyBroken
 from agent_sessions.crypto.signing import verify
+from agent_sessions.domain.calls import STANDING, STANDING_KINDS
+from agent_sessions.domain.lifecycle import Status
 from agent_sessions.exceptions import ContentErased, InvalidValue
 from agent_sessions.models import Artifact, AuditEvent, Session
 from agent_sessions.selectors import _rows
@@ -125,8 +127,11 @@ def _note(seq: int, event: dict[str, JSON], seen: Seen) -> None:
         seen.versions[version] = {name: event.get(name) for name in ("seq", "event_id")}
     if isinstance(header, dict) and isinstance(params, dict):
         seen.header, seen.params = header, params
-    if event.get("kind") == ENDED and isinstance(params, dict):
-        seen.end = params
+    if isinstance(params, dict):
+        if event.get("kind") == ENDED:
+            seen.end = params
+        if event.get("kind") in STANDING_KINDS:
+            seen.standing |= {name: params[name] for name in STANDING if name in params}
 
 
 def _column_problems(row: AuditEvent, event: dict[str, JSON]) -> Iterator[Problem]:
@@ -159,8 +164,15 @@ def _row_problems(session: Session, seen: Seen) -> Iterator[Problem]:
         "token_hash": bytes(session.token_digest).hex(),
         "agent_key": session.agent_key,
         "parent_request": session.parent_request,
+        "origin": session.origin,
+        "parent": "" if session.parent is None else str(session.parent),
+        "parent_version": session.parent_version or 0,
+        "family": str(session.family),
     }
-    opened_with = {"agent_key": "", "parent_request": "", **seen.header, **seen.params}
+    opened_with = {
+        "agent_key": "", "parent_request": "", "origin": "", "parent": "", "parent_version": 0, "family": str(session.pk),
+        **seen.header, **seen.params,
+    }  # fmt: skip
     for name, value in header.items():
         if opened_with.get(name) != value:
             yield Problem("wrong_column", f"session, {name}", f"is not what the event {CREATED} says")
@@ -172,8 +184,23 @@ def _row_problems(session: Session, seen: Seen) -> Iterator[Problem]:
     stored = None if session.ended_at is None else (session.end_reason, format_time(session.ended_at))
     if ended != stored:
         yield Problem("wrong_status", "session, ended_at and end_reason", f"are not what its event {ENDED} says")
-    elif session.quarantined_at is None and (session.status == "ended") is not (stored is not None):
+    elif session.quarantined_at is None and session.status != _status_told(session, seen):
         yield Problem("wrong_status", "session, status", f"is {session.status}, which its history does not say")
+
+    standing: dict[str, object] = {
+        "paused_at": "" if session.paused_at is None else format_time(session.paused_at),
+        "held_by": session.held_by,
+        "committed_version": session.committed_version,
+    }
+    for name, value in standing.items():
+        if seen.standing.get(name, "" if name != "committed_version" else 0) != value:
+            yield Problem("wrong_column", f"session, {name}", "is not what its events say")
+
+
+def _status_told(session: Session, seen: Seen) -> str:
+    if session.ended_at is not None:
+        return Status.ENDED.value
+    return Status.PAUSED.value if seen.standing.get("paused_at") else Status.ACTIVE.value
 
 
 def _artifact_problems(session: Session) -> Iterator[Problem]:

@@ -17,7 +17,6 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from agent_sessions.audit.events import format_time
 from agent_sessions.crypto.keys import WrappedKeyBroken
 from agent_sessions.domain import state as shapes
 from agent_sessions.domain.differences import Difference, describe
@@ -37,7 +36,7 @@ from agent_sessions.exceptions import (
 )
 from agent_sessions.models import Session
 from agent_sessions.selectors import _cache, _rows
-from agent_sessions.selectors._heads import SessionHead, lock_head, read_head, require_live
+from agent_sessions.selectors._heads import SessionHead, lock_head, read_head, require_changeable, require_live
 from agent_sessions.selectors._states import current, replay
 from agent_sessions.services import _write
 from agent_sessions.services._entries import Draft, event_row, moved, version_row
@@ -64,26 +63,27 @@ class Committed:
     created_at: datetime
 
 
-Ending = Callable[[SessionHead, datetime], _write.EndRow]
+Changing = Callable[[SessionHead, datetime], _write.RowChange]
 Adding = Callable[[SessionHead, bytes], _write.MessageRow]
 
 
 def commit(
-    session: SessionHead | uuid.UUID, draft: Draft, *, end: Ending | None = None, message: Adding | None = None
+    session: SessionHead | uuid.UUID, draft: Draft, *, row: Changing | None = None, message: Adding | None = None
 ) -> Committed:
     """Write ``draft`` as the session's next event and, if it has a patch, as its next version.
 
-    ``end`` and ``message`` are asked, for the session as it stands, how it ends and which message is added.
+    ``row`` and ``message`` are asked, for the session as it stands, what else of its row changes and which message is
+    added. Who gives a ``row`` decides in it whether the session may be changed.
 
-    Raises VersionConflict, SessionEnded and its kinds, SessionQuarantined, ContentErased, SchemaUnknown, InvalidValue,
+    Raises VersionConflict, SessionEnded and its kinds, SessionPaused, SessionHeld, SessionQuarantined, ContentErased, SchemaUnknown, InvalidValue,
     LimitExceeded, KeyProblem, SessionBusy; then nothing was written.
     """
     session_id = session.session_id if isinstance(session, SessionHead) else session
     known = session if isinstance(session, SessionHead) else _cache.head_at(session, draft.expected_version)
     try:
         if known is None:
-            return _commit(read_head(session_id), draft, end, message)
-        return _commit_from_memory(known, draft, end, message)
+            return _commit(read_head(session_id), draft, row, message)
+        return _commit_from_memory(known, draft, row, message)
     except SessionQuarantined:
         raise
     except SessionDamaged as damage:
@@ -95,20 +95,20 @@ def commit(
         raise
 
 
-def _commit_from_memory(head: SessionHead, draft: Draft, end: Ending | None, message: Adding | None) -> Committed:
+def _commit_from_memory(head: SessionHead, draft: Draft, row: Changing | None, message: Adding | None) -> Committed:
     try:
-        return _commit(head, draft, end, message)
+        return _commit(head, draft, row, message)
     except AgentSessionsError:
         # What is remembered may be old, or never have been committed: nobody is refused for that.
         fresh = read_head(head.session_id)
         if fresh.head_hash == head.head_hash:
             raise
-        return _commit(fresh, draft, end, message)
+        return _commit(fresh, draft, row, message)
 
 
-def _commit(head: SessionHead, draft: Draft, end: Ending | None, message: Adding | None) -> Committed:
+def _commit(head: SessionHead, draft: Draft, row: Changing | None, message: Adding | None) -> Committed:
     for _ in range(_RACES):
-        made = _attempt(head, draft, end, message)
+        made = _attempt(head, draft, row, message)
         if made is not None:
             return made
         before, head = head, read_head(head.session_id)
@@ -116,25 +116,29 @@ def _commit(head: SessionHead, draft: Draft, end: Ending | None, message: Adding
             raise SessionRevoked(head.session_id)
     # Many are at it: queue for the row instead of racing for it.
     what = f"Session {head.session_id}"
-    made = _rows.with_retries(what, lambda: _attempt_alone(head.session_id, draft, end, message))
+    made = _rows.with_retries(what, lambda: _attempt_alone(head.session_id, draft, row, message))
     if made is None:
         raise SessionBusy(what)
     return made
 
 
-def _attempt_alone(session_id: uuid.UUID, draft: Draft, end: Ending | None, message: Adding | None) -> Committed | None:
+def _attempt_alone(
+    session_id: uuid.UUID, draft: Draft, row: Changing | None, message: Adding | None
+) -> Committed | None:
     with transaction.atomic(using=_rows.write_connection().alias):
-        return _attempt(lock_head(session_id), draft, end, message)
+        return _attempt(lock_head(session_id), draft, row, message)
 
 
-def _attempt(head: SessionHead, draft: Draft, end: Ending | None, message: Adding | None) -> Committed | None:
+def _attempt(head: SessionHead, draft: Draft, row: Changing | None, message: Adding | None) -> Committed | None:
     # Times in a history never run backwards, whatever the clocks of its writers do.
     now = max(timezone.now(), head.updated_at)
-    ending = None
-    if end is not None:
-        ending = end(head, now)
-    else:
+    changed = None
+    if row is not None:
+        changed = row(head, now)
+    elif draft.patch is None:
         require_live(head, now)
+    else:
+        require_changeable(head, draft.actor, now)
     if draft.expected_version not in (None, head.version):
         raise conflict_with(head, draft.expected_version)
     key = head.data_key()
@@ -146,15 +150,13 @@ def _attempt(head: SessionHead, draft: Draft, end: Ending | None, message: Addin
     if draft.patch is not None:
         schema = shapes.SCHEMA_VERSION if draft.patch or draft.kind == MIGRATED else head.schema
         version, known = version_row(head, key, draft.patch, event_id, schema)
-    public: dict[str, JSONValue] = {}
-    if ending is not None:
-        public = {"ended_at": format_time(ending.ended_at), "end_reason": ending.end_reason}
+    public: Mapping[str, JSONValue] = {} if changed is None else changed.told
     number = None if version is None else version.number
     event = event_row(head, key, draft, now=now, event_id=event_id, number=number, public=public)
-    if not _write.write(event, version, end=ending, message=added):
+    if not _write.write(event, version, row=changed, message=added):
         return None
     if version is not None and known is not None:
-        _cache.put(moved(head, event, version), known, key)
+        _cache.put(moved(head, event, version, changed), known, key)
     made = Committed(head.session_id, number or head.version, event.head_seq + 1, event_id, draft.kind, now)
     announce(made)
     return made

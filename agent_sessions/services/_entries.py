@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from agent_sessions.audit.events import build_event, event_hash
 from agent_sessions.conf import settings
@@ -13,13 +14,14 @@ from agent_sessions.crypto.commitments import commitment, salt_for
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.patch import apply_patch
+from agent_sessions.domain.references import moved_references
 from agent_sessions.domain.sizes import check_sizes
 from agent_sessions.domain.snapshots import snapshot_due
 from agent_sessions.domain.state import check_shape
 from agent_sessions.selectors._cache import KnownState
 from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors._states import PATCH, PRIVATE, SNAPSHOT, current, seal_document
-from agent_sessions.services._write import EventRow, VersionRow
+from agent_sessions.services._write import EventRow, RowChange, VersionRow
 from agent_sessions.types import JSONValue, Patch
 
 
@@ -49,7 +51,9 @@ def version_row(
         sealed = seal_document(key, head.session_id, PATCH, number, patch)
         patch_bytes = head.patch_bytes + len(sealed)
         return VersionRow(number, uid, schema, sealed, None, snapshot_version, patch_bytes), None
-    after = applied(current(head, key), patch)
+    before = current(head, key)
+    after = applied(before, patch)
+    added, removed = moved_references(before.state, after.state, patch)
     sealed = seal_document(key, head.session_id, PATCH, number, patch)
     patch_bytes = head.patch_bytes + len(sealed)
     if snapshot_due(
@@ -61,7 +65,7 @@ def version_row(
         # It is made rarely and kept for good: a quarter smaller is worth four times the time.
         snapshot = seal_document(key, head.session_id, SNAPSHOT, number, after.state, level=6)
         snapshot_version, patch_bytes = number, 0
-    return VersionRow(number, uid, schema, sealed, snapshot, snapshot_version, patch_bytes), after
+    return VersionRow(number, uid, schema, sealed, snapshot, snapshot_version, patch_bytes, added, removed), after
 
 
 def applied(before: KnownState, patch: Patch) -> KnownState:
@@ -129,10 +133,12 @@ def event_row(
     )
 
 
-def moved(head: SessionHead, event: EventRow, version: VersionRow) -> SessionHead:
+def moved(head: SessionHead, event: EventRow, version: VersionRow, row: RowChange | None = None) -> SessionHead:
     """Where the session stands after the write."""
+    besides: dict[str, Any] = {} if row is None else dict(row.columns)
     return replace(
         head,
+        **besides,
         updated_at=event.now,
         version=version.number,
         version_uid=version.uid,

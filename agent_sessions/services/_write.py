@@ -1,28 +1,30 @@
 """The write itself: compare-and-set, version and event, all or nothing.
 
 On PostgreSQL it is one statement (the function of migration 0002) and so one round trip with no transaction block;
-inside a transaction of the host it becomes part of that. Elsewhere, and for the rare writes that also end a session
-or add a message, it is the same statements in a short transaction, the compare-and-set first: it decides the race, and
+inside a transaction of the host it becomes part of that. Elsewhere, and for the rare writes that also change something
+else of the session's row or add a message, it is the same statements in a short transaction, the compare-and-set first: it decides the race, and
 SQLite cannot take a write lock after a read.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists, OuterRef, Q
 
-from agent_sessions.domain.lifecycle import Status
-from agent_sessions.models import AuditEvent, Message, Session, SessionKey, SessionVersion, SiteKey
+from agent_sessions.domain.lifecycle import LIVE, Status
+from agent_sessions.models import AuditEvent, Message, Session, SessionKey, SessionReference, SessionVersion, SiteKey
 from agent_sessions.selectors import _rows
+from agent_sessions.types import JSONValue
 
 _TYPES = (
     "uuid", "integer", "bytea", "integer", "timestamptz", "uuid", "smallint", "varchar", "bytea", "bytea", "integer",
-    "bigint", "bytea", "bytea", "varchar", "varchar", "smallint", "bytea",
+    "bigint", "bytea", "bytea", "varchar", "varchar", "smallint", "bytea", "varchar[]", "varchar[]",
 )  # fmt: skip
 _CALL = f"SELECT agent_sessions_write_1({', '.join('%s::' + name for name in _TYPES)})"
 
@@ -49,7 +51,10 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """The version that the event makes; ``snapshot_version`` and ``patch_bytes`` are the session's new ones."""
+    """The version that the event makes; ``snapshot_version`` and ``patch_bytes`` are the session's new ones.
+
+    ``added`` and ``removed`` are what the session depends on from now on, and what no longer (X2).
+    """
 
     number: int
     uid: uuid.UUID
@@ -58,16 +63,25 @@ class VersionRow:
     snapshot: bytes | None
     snapshot_version: int
     patch_bytes: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class EndRow:
-    """How the session ends with this write; ``when_overdue`` is for sessions whose deadline has passed."""
+class RowChange:
+    """What a write changes of the session's row besides: its status, who has it, what is committed.
 
-    ended_at: datetime
-    end_reason: str
-    when_overdue: bool | None
+    ``told`` is what the event says of it in the clear. ``when_overdue`` is for sessions whose deadline has passed.
+    """
+
+    columns: Mapping[str, object]
+    told: Mapping[str, JSONValue] = field(default_factory=dict)
+    when_overdue: bool | None = False
     """True: only if the deadline has passed. False: only if it has not. None: either way, and revoked or not."""
+
+    @property
+    def ends(self) -> bool:
+        return self.columns.get("status") == Status.ENDED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,7 @@ def write(
     event: EventRow,
     version: VersionRow | None = None,
     *,
-    end: EndRow | None = None,
+    row: RowChange | None = None,
     message: MessageRow | None = None,
 ) -> bool:
     """Store an event and the version it makes, if the session still stands where it was read.
@@ -90,22 +104,23 @@ def write(
     was destroyed. The caller reads again to see which. Raises SessionBusy if the database stays locked.
     """
     connection = _rows.write_connection()
-    if connection.vendor == "postgresql" and end is None and message is None:
+    if connection.vendor == "postgresql" and row is None and message is None:
         return _rows.with_retries(f"Session {event.session_id}", lambda: _call_function(connection, event, version))
     return _rows.with_retries(
-        f"Session {event.session_id}", lambda: _write_rows(connection, event, version, end, message)
+        f"Session {event.session_id}", lambda: _write_rows(connection, event, version, row, message)
     )
 
 
 def _call_function(connection: BaseDatabaseWrapper, event: EventRow, version: VersionRow | None) -> bool:
-    number = uid = schema = patch = snapshot = snapshot_version = patch_bytes = None
+    number = uid = schema = patch = snapshot = snapshot_version = patch_bytes = added = removed = None
     if version is not None:
         number, uid, schema, patch = version.number, version.uid, version.schema, version.patch
         snapshot, snapshot_version, patch_bytes = version.snapshot, version.snapshot_version, version.patch_bytes
+        added, removed = list(version.added) or None, list(version.removed) or None
     params = (
         event.session_id, event.head_seq, event.head_hash, number, event.now, uid, schema, event.kind, patch,
         snapshot, snapshot_version, patch_bytes, event.canonical, event.hash, event.capability,
-        event.policy_result, event.response_status, event.private,
+        event.policy_result, event.response_status, event.private, added, removed,
     )  # fmt: skip
     return bool(_rows.select(connection, _CALL, params)[0][0])
 
@@ -114,21 +129,23 @@ def _write_rows(
     connection: BaseDatabaseWrapper,
     event: EventRow,
     version: VersionRow | None,
-    end: EndRow | None,
+    row: RowChange | None,
     message: MessageRow | None,
 ) -> bool:
     alias = connection.alias
     changes: dict[str, object] = {"head_seq": event.head_seq + 1, "head_hash": event.hash, "updated_at": event.now}
-    expected = Q(pk=event.session_id, head_seq=event.head_seq, head_hash=event.head_hash, status=Status.ACTIVE.value)
+    # Nothing changes the state of a paused session; what happens to it is still recorded.
+    statuses = [Status.ACTIVE.value] if version is not None and row is None else [status.value for status in LIVE]
+    expected = Q(pk=event.session_id, head_seq=event.head_seq, head_hash=event.head_hash, status__in=statuses)
     # A writer who remembers a key that was destroyed since must not seal with it.
     expected &= Q(Exists(SessionKey.objects.filter(pk=OuterRef("pk"))))
-    if end is None or end.when_overdue is False:
+    if row is None or row.when_overdue is False:
         # As a subquery of its own: a join would make Django wrap the session in a second SELECT, which PostgreSQL
         # does not look at again after waiting for another writer.
         expected &= Q(expires_at__gt=event.now) & Q(
             Exists(SiteKey.objects.filter(pk=OuterRef("token_key_id"), revoked_at__isnull=True))
         )
-    elif end.when_overdue:
+    elif row.when_overdue:
         expected &= Q(expires_at__lte=event.now)
     if version is not None:
         expected &= Q(version=version.number - 1)
@@ -139,12 +156,14 @@ def _write_rows(
             "snapshot_version": version.snapshot_version,
             "patch_bytes": version.patch_bytes,
         }
-    if end is not None:
-        changes |= {"status": Status.ENDED.value, "ended_at": end.ended_at, "end_reason": end.end_reason}
+    if row is not None:
+        changes |= row.columns
     with transaction.atomic(using=alias):
         if not Session.objects.using(alias).filter(expected).update(**changes):
             return False
         store_history(alias, event, version, message)
+        if row is not None and row.ends:
+            SessionReference.objects.using(alias).filter(session_id=event.session_id).delete()
     return True
 
 
@@ -160,6 +179,13 @@ def store_history(alias: str, event: EventRow, version: VersionRow | None, messa
             patch=version.patch,
             snapshot=version.snapshot,
         )
+        references = SessionReference.objects.using(alias)
+        if version.removed:
+            references.filter(session_id=event.session_id, ref__in=version.removed).delete()
+        if version.added:
+            references.bulk_create(
+                [SessionReference(session_id=event.session_id, ref=ref) for ref in version.added], ignore_conflicts=True
+            )
     AuditEvent.objects.using(alias).create(
         session_id=event.session_id,
         seq=seq,

@@ -13,7 +13,7 @@ from django.utils import timezone
 from agent_sessions.audit.artifact import PURPOSE, Seal, build_artifact, make_seal
 from agent_sessions.audit.chain import check_chain
 from agent_sessions.audit.events import ENDED, event_hash
-from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.exceptions import AgentSessionsError, ArtifactNotReady, SessionDamaged, SessionEnded
 from agent_sessions.models import Artifact, AuditEvent, Session, SiteKey
 from agent_sessions.selectors import _rows
@@ -38,7 +38,7 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
     head = read_head(session_id)
     if head.is_live():
         raise ArtifactNotReady(session_id)
-    if head.status is Status.ACTIVE:
+    if head.status in LIVE:
         with suppress(SessionEnded):  # a job may come first
             expire_session(head)
         head = read_head(session_id)

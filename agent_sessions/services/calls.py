@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from agent_sessions.audit.events import format_time
 from agent_sessions.conf import settings
 from agent_sessions.domain.calls import Call
+from agent_sessions.domain.identity import AGENT
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.domain.patch import apply_patch
 from agent_sessions.exceptions import (
@@ -30,7 +30,7 @@ from agent_sessions.exceptions import (
     VersionConflict,
 )
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._heads import SessionHead, read_head, require_live
+from agent_sessions.selectors._heads import SessionHead, read_head, require_changeable, require_live
 from agent_sessions.selectors.history import current_state
 from agent_sessions.services._commit import conflict_with
 from agent_sessions.services.handoffs import Link, make_link
@@ -114,7 +114,10 @@ class _Attempt:
             if self.capability.requires_session:
                 raise InvalidToken
         else:
-            require_live(session, self.started_at)
+            if self.method == "GET":
+                require_live(session, self.started_at)
+            else:
+                require_changeable(session, AGENT, self.started_at)
             self._require_expected(session)
             state = current_state(session).state
         params = check_params(self.capability.params, self.given, text=self.text)
@@ -150,7 +153,7 @@ class _Attempt:
         kind = outcome.kind or self.capability.kind
         if outcome.handoff:
             what = f"Session {session.session_id}"
-            version, link = _rows.with_retries(what, lambda: self._hand_over(session, outcome, kind, told))
+            version, link = _rows.in_transaction(what, lambda: self._hand_over(session, outcome, kind, told))
             if not settings.site and self.ctx.request is not None:
                 link = replace(link, url=self.ctx.request.build_absolute_uri(link.url))
             return Answer({**outcome.data, **_handoff_answer(link)}, outcome.status, version)
@@ -164,11 +167,10 @@ class _Attempt:
     def _hand_over(self, session: SessionHead, outcome: Outcome, kind: str, told: Call) -> tuple[int, Link]:
         """Write the cart that is handed over, its link and, where the site wants it so, the session's end: or none."""
         expected = session.version if self.expected_version is None else self.expected_version
-        with transaction.atomic(using=_rows.write_connection().alias):
-            made = change_session(session, expected_version=expected, patch=outcome.patch or {}, kind=kind, call=told)
-            link = make_link(session.session_id, version=made.version, session_expires_at=session.expires_at)
-            if settings.end_on_handoff:
-                made = end_session(session.session_id, reason=EndReason.COMPLETED, expected_version=made.version)
+        made = change_session(session, expected_version=expected, patch=outcome.patch or {}, kind=kind, call=told)
+        link = make_link(session, version=made.version)
+        if settings.end_on_handoff:
+            made = end_session(session.session_id, reason=EndReason.COMPLETED, expected_version=made.version)
         return made.version, link
 
     def _require_expected(self, session: SessionHead) -> None:

@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -15,9 +16,16 @@ from agent_sessions.conf import settings
 from agent_sessions.crypto.tokens import token_digest
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import Actor
-from agent_sessions.domain.lifecycle import EndReason
-from agent_sessions.exceptions import HandoffClosed, InvalidValue, SessionEnded, VersionConflict
-from agent_sessions.models import CheckoutHandoff
+from agent_sessions.domain.lifecycle import EndReason, Status
+from agent_sessions.exceptions import (
+    CheckoutElsewhere,
+    HandoffClosed,
+    InvalidValue,
+    SessionBusy,
+    SessionEnded,
+    VersionConflict,
+)
+from agent_sessions.models import CheckoutHandoff, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
 from agent_sessions.selectors.handoffs import status_of, stored_handoff
@@ -35,22 +43,64 @@ class Link:
     expires_at: datetime
 
 
-def make_link(session_id: uuid.UUID, *, version: int, session_expires_at: datetime) -> Link:
+def make_link(head: SessionHead, *, version: int) -> Link:
     """Make the link to pay for what the cart holds at ``version``; it replaces every earlier one of the session.
 
-    In the transaction of the call that hands over, so that neither is there without the other.
+    In the transaction of the call that hands over, so that neither is there without the other. Raises CheckoutElsewhere
+    if the consumer, or another branch of the session, has a checkout in progress or has ordered.
     """
     now = timezone.now()
     expires_at = now + settings.handoff_ttl
     if not settings.end_on_handoff:
-        expires_at = min(expires_at, session_expires_at)
+        expires_at = min(expires_at, head.expires_at)
     token = secrets.token_urlsafe(32)
     handoffs = CheckoutHandoff.objects.using(_alias())
-    handoffs.filter(session_id=session_id, replaced_at__isnull=True, order_ref="").update(replaced_at=now)
-    handoffs.create(
-        session_id=session_id, version=version, token_digest=token_digest(token), created_at=now, expires_at=expires_at
-    )
+    handoffs.filter(session_id=head.session_id, closed_at__isnull=True).update(replaced_at=now, closed_at=now)
+    _close_finished(head, now)
+    try:
+        with transaction.atomic(using=_alias()):
+            handoffs.create(
+                session_id=head.session_id,
+                merchant=head.merchant,
+                consumer=head.consumer,
+                family=head.family,
+                version=version,
+                token_digest=token_digest(token),
+                created_at=now,
+                expires_at=expires_at,
+            )
+    except IntegrityError:
+        raise _elsewhere(head) from None
+    # Asked again after the row is there: one that was being ordered has kept the insert waiting.
+    if _in_the_way(head).filter(ordered_at__isnull=False).exists():
+        raise _elsewhere(head)
     return Link(settings.site + reverse("agent_sessions:handoff", args=[token]), expires_at)
+
+
+def _close_finished(head: SessionHead, now: datetime) -> None:
+    """Close the checkouts in the way of this session's that nobody can pay any more: nothing else has come by to do it."""
+    sessions = Session.objects.exclude(end_reason=EndReason.COMPLETED.value).filter(
+        Q(status=Status.ENDED.value) | Q(expires_at__lte=now)
+    )
+    finished = _in_the_way(head).filter(Q(expires_at__lte=now) | Q(session__in=sessions))
+    finished.filter(closed_at__isnull=True).update(closed_at=now)
+
+
+def _elsewhere(head: SessionHead) -> CheckoutElsewhere:
+    other = _in_the_way(head).order_by("-order_ref", "-created_at").first()
+    if other is None:
+        raise SessionBusy(f"Session {head.session_id}")  # it was closed between the two statements
+    return CheckoutElsewhere(other.session_id, None if other.order_ref else other.expires_at)
+
+
+def _in_the_way(head: SessionHead) -> QuerySet[CheckoutHandoff]:
+    """The checkouts beside which this session can have none: in progress, or ordered by its own family."""
+    same_consumer = Q(merchant=head.merchant, consumer=head.consumer) & ~Q(consumer="")
+    rows = CheckoutHandoff.objects.using(_alias()).exclude(session_id=head.session_id)
+    return rows.filter(
+        Q(closed_at__isnull=True) & (Q(family=head.family) | same_consumer)
+        | Q(family=head.family, ordered_at__isnull=False)
+    )
 
 
 def note_handoff_opened(handoff_id: uuid.UUID) -> None:
@@ -87,8 +137,9 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
                 raise HandoffClosed(HandoffStatus.ENDED.value) from too_late
         elif version != row.version:
             raise VersionConflict(head.session_id, expected=version, current=row.version)
-        row.order_ref, row.ordered_at = order_ref, timezone.now()
-        row.save(update_fields=["order_ref", "ordered_at"], using=_alias())
+        row.order_ref = order_ref
+        row.ordered_at = row.closed_at = timezone.now()
+        row.save(update_fields=["order_ref", "ordered_at", "closed_at"], using=_alias())
 
 
 def _require_open(row: CheckoutHandoff, head: SessionHead) -> None:

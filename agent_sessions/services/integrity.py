@@ -67,5 +67,9 @@ def release_session(session_id: uuid.UUID) -> bool:
         raise SessionDamaged(session_id, f"{first.where} {first.message}")
     alias = _rows.write_connection().alias
     closed = Session.objects.using(alias).filter(pk=session_id, status=Status.QUARANTINED.value)
-    status = Case(When(ended_at__isnull=True, then=Value(Status.ACTIVE.value)), default=Value(Status.ENDED.value))
+    status = Case(
+        When(ended_at__isnull=False, then=Value(Status.ENDED.value)),
+        When(paused_at__isnull=False, then=Value(Status.PAUSED.value)),
+        default=Value(Status.ACTIVE.value),
+    )
     return bool(closed.update(status=status, quarantined_at=None))

@@ -20,17 +20,17 @@ from agent_sessions.crypto.tokens import issue_token, token_digest
 from agent_sessions.domain.calls import NO_CALL, Call, check_kind
 from agent_sessions.domain.identity import AGENT, SYSTEM, Actor, Agent, Scope
 from agent_sessions.domain.ids import new_id
-from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
+from agent_sessions.domain.lifecycle import LIVE, EndReason, Lineage, Status, is_expired
 from agent_sessions.domain.state import SCHEMA_VERSION
 from agent_sessions.domain.values import check_patch, check_value
-from agent_sessions.exceptions import InvalidValue, TooManySessions
+from agent_sessions.exceptions import InvalidValue, SessionHeld, TooManySessions
 from agent_sessions.models import Caller, Session, SessionKey, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._cache import measured
 from agent_sessions.selectors._heads import SessionHead, data_key_context, require_live
-from agent_sessions.services._commit import Committed, Ending, announce, commit, commit_first
+from agent_sessions.services._commit import Changing, Committed, announce, commit, commit_first
 from agent_sessions.services._entries import Draft, applied
-from agent_sessions.services._write import EndRow, store_history
+from agent_sessions.services._write import RowChange, store_history
 from agent_sessions.services.artifacts import try_to_seal
 from agent_sessions.services.keys import active_site_key
 from agent_sessions.types import JSONValue, Patch, State
@@ -63,6 +63,7 @@ def open_session(
     purpose: str = "",
     state: State | None = None,
     parent_request: str = "",
+    lineage: Lineage | None = None,
     caller: str = "",
     bound_to: str = "",
     max_sessions: int = 0,
@@ -74,7 +75,8 @@ def open_session(
     ``consumer`` is a pseudonym from ``consumer_pseudonym``, never a name or an address; ``merchant`` defaults to the
     setting MERCHANT; ``kind`` is a key of the setting TTL, which gives the time to live; the session also ends when
     the ``scope`` expires. ``purpose`` is the agent's own words, at most 1000 characters, sealed. ``state`` is the
-    state to begin with; it becomes version 1.
+    state to begin with; it becomes version 1. ``lineage`` says which session it came from; see ``renew_session``,
+    ``fork_session`` and ``accept_transfer``.
 
     ``caller`` and ``bound_to`` are pseudonyms from ``caller_pseudonym``: of who opens the session, who has at most
     ``max_sessions`` live ones (0: any number; exact under a race), and of the address that its token works from.
@@ -114,6 +116,10 @@ def open_session(
         agent_key=agent.key,
         scope=scope.as_json(),
         parent_request=parent_request,
+        family=session_id if lineage is None else lineage.family,
+        origin="" if lineage is None else lineage.origin.value,
+        parent=None if lineage is None else lineage.parent,
+        parent_version=None if lineage is None else lineage.parent_version,
         caller=caller,
         bound_to=bound_to,
         created_at=now,
@@ -184,19 +190,22 @@ def end_session(
 ) -> Committed:
     """End the session and seal its artifact (L6). The token is dead from here on; the history stays readable.
 
-    ``reason`` is COMPLETED, DELETED or REVOKED; expiry is not anyone's decision, see ``expire_session``. Without
-    ``expected_version`` the session ends at whatever version it has.
+    ``reason`` is COMPLETED, DELETED or REVOKED; expiry is not anyone's decision, see ``expire_session``; RENEWED and
+    TRANSFERRED are for ``renew_session`` and ``accept_transfer``. Without ``expected_version`` the session ends at
+    whatever version it has, paused or not.
 
     Raises what ``change_session`` raises; SessionExpired if the deadline came first.
     """
-    if reason not in (EndReason.COMPLETED, EndReason.DELETED, EndReason.REVOKED):
+    if reason not in set(EndReason) - {EndReason.EXPIRED}:
         raise InvalidValue("/reason", "Send completed, deleted or revoked; for a deadline call expire_session.")
     reason = EndReason(reason)
     draft = Draft(ENDED, actor, call, patch={}, expected_version=expected_version, private=_note(note))
 
-    def end(head: SessionHead, now: datetime) -> EndRow:
+    def end(head: SessionHead, now: datetime) -> RowChange:
         require_live(head, now)
-        return EndRow(now, reason.value, when_overdue=None if reason is EndReason.REVOKED else False)
+        if head.held_by and actor.kind == "agent":
+            raise SessionHeld(head.session_id, head.held_by)
+        return _ended(now, reason, when_overdue=None if reason is EndReason.REVOKED else False)
 
     return _end(session, draft, end)
 
@@ -207,18 +216,26 @@ def expire_session(session: SessionHead | uuid.UUID) -> Committed:
     Raises SessionEnded if it has ended, InvalidValue if the deadline has not passed.
     """
 
-    def end(head: SessionHead, now: datetime) -> EndRow:
-        if head.status is not Status.ACTIVE:
+    def end(head: SessionHead, now: datetime) -> RowChange:
+        if head.status not in LIVE:
             require_live(head, now)
         if not is_expired(now, head.expires_at):
             raise InvalidValue("/expires_at", f"The session is live until {head.expires_at.isoformat()}.")
-        return EndRow(head.expires_at, EndReason.EXPIRED.value, when_overdue=True)
+        return _ended(head.expires_at, EndReason.EXPIRED, when_overdue=True)
 
     return _end(session, Draft(ENDED, SYSTEM, patch={}), end)
 
 
-def _end(session: SessionHead | uuid.UUID, draft: Draft, end: Ending) -> Committed:
-    made = commit(session, draft, end=end)
+def _ended(ended_at: datetime, reason: EndReason, *, when_overdue: bool | None) -> RowChange:
+    return RowChange(
+        {"status": Status.ENDED.value, "ended_at": ended_at, "end_reason": reason.value},
+        told={"ended_at": format_time(ended_at), "end_reason": reason.value},
+        when_overdue=when_overdue,
+    )
+
+
+def _end(session: SessionHead | uuid.UUID, draft: Draft, end: Changing) -> Committed:
+    made = commit(session, draft, row=end)
     try_to_seal(made.session_id)
     return made
 
@@ -231,7 +248,7 @@ def _store_first(
         session.pk, Status.ACTIVE, session.kind, session.merchant, session.consumer, session.created_at,
         session.updated_at, session.expires_at, None, "", 0, session.pk, SCHEMA_VERSION, 0, 0, 0, "", digest,
         master_key_id, wrapped, session.agent_name, session.agent_version, session.agent_operator, session.agent_key,
-        session.bound_to, json.dumps(session.scope),
+        session.bound_to, "", None, 0, session.family, session.parent_request, json.dumps(session.scope),
     )  # fmt: skip
     event, version = commit_first(head, key, draft, _header(session, digest), _params(session))
     session.version, session.version_uid, session.schema = 1, version.uid, version.schema
@@ -256,7 +273,7 @@ def _require_free_place(alias: str, session: Session, most: int) -> None:
         update_fields=["seen_at"],
     )
     live = Session.objects.using(alias).filter(
-        caller=session.caller, status=Status.ACTIVE.value, expires_at__gt=session.created_at
+        caller=session.caller, status__in=[status.value for status in LIVE], expires_at__gt=session.created_at
     )
     # Once this one of the deadlines has passed, there is one fewer than the most.
     frees_place = live.order_by("-expires_at").values_list("expires_at", flat=True)[most - 1 : most]
@@ -286,10 +303,16 @@ def _header(session: Session, digest: bytes) -> dict[str, object]:
 
 def _params(session: Session) -> dict[str, JSONValue]:
     """What else is known of the session when it opens and says nothing of a person."""
-    return _present(agent_key=session.agent_key, parent_request=session.parent_request)
+    lineage = {"parent": str(session.parent), "parent_version": session.parent_version, "family": str(session.family)}
+    return _present(
+        agent_key=session.agent_key,
+        parent_request=session.parent_request,
+        origin=session.origin,
+        **(lineage if session.origin else {}),
+    )
 
 
-def _present(**values: str) -> dict[str, JSONValue]:
+def _present(**values: str | int | None) -> dict[str, JSONValue]:
     return {name: value for name, value in values.items() if value}
 
 

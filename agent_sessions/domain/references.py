@@ -1,0 +1,46 @@
+"""What a state depends on outside of the session (X2).
+
+A reference is a kind and an id: ``item:MUG-1``, ``voucher:SPRING``. Ids that are too long for a column are hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from agent_sessions.types import JSONValue, Patch, State
+
+ITEM: Final = "item"
+VOUCHER: Final = "voucher"
+CONSUMER: Final = "consumer"
+KINDS: Final = (ITEM, VOUCHER, CONSUMER)
+MAX_REFERENCE: Final = 220
+
+
+def reference(kind: str, name: str) -> str:
+    """Return the reference of something outside, at most 220 characters."""
+    told = f"{kind}:{name}"
+    return told if len(told) <= MAX_REFERENCE else f"{kind}:sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def references(state: State) -> frozenset[str]:
+    """Return what a state depends on: the items of its lines and holds, and its vouchers."""
+    shopping = _map(state.get("shopping"))
+    holds = _map(_map(state.get("inventory")).get("holds"))
+    items = {str(_map(one).get("item", "")) for one in (*_map(shopping.get("lines")).values(), *holds.values())} - {""}
+    return frozenset(
+        [reference(ITEM, item) for item in items]
+        + [reference(VOUCHER, code) for code in _map(shopping.get("vouchers"))]
+    )
+
+
+def moved_references(before: State, after: State, patch: Patch) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which references a change of ``before`` into ``after`` by ``patch`` has added and removed, each in order."""
+    if "shopping" not in patch and "inventory" not in patch:
+        return (), ()
+    had, has = references(before), references(after)
+    return tuple(sorted(has - had)), tuple(sorted(had - has))
+
+
+def _map(value: JSONValue | None) -> dict[str, JSONValue]:
+    return value if isinstance(value, dict) else {}

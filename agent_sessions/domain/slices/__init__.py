@@ -1,0 +1,1 @@
+"""What each slice of a state holds, by subject; ``agent_sessions.domain.state`` puts them together."""
