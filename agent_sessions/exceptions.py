@@ -159,7 +159,8 @@ class HandoffNotFound(AgentSessionsError):
 class CheckoutElsewhere(AgentSessionsError):
     """The consumer, or another branch of the session, has a checkout in progress, or has ordered (C1, L3).
 
-    ``session_id`` is the session of that checkout; ``expires_at`` (UTC) when it is over by itself, None if it was ordered.
+    ``session_id`` is the session of that checkout; ``expires_at`` (UTC) is when it is over by itself, None if it was
+    ordered.
     """
 
     code = "checkout_elsewhere"
@@ -286,6 +287,17 @@ class SessionHeld(AgentSessionsError):
             session=str(session_id),
             held_by=kind,
         )
+
+
+class StepRefused(AgentSessionsError):
+    """The step cannot be started now, or cannot take that outcome: finished, still running, to be asked about (R2)."""
+
+    code = "step_refused"
+    status = 409
+
+    def __init__(self, step: str, problem: str) -> None:
+        super().__init__(f"Step {step}: {problem}", step=step)
+        self.step = step
 
 
 class Change(Protocol):

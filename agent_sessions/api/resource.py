@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 class Operation:
     """One method of an address, for the OpenAPI description.
 
-    ``answer`` is the schema of ``data``, ``body`` that of the request's, ``query`` those of the parameters in the query.
+    ``answer`` is the schema of ``data``, ``body`` that of the request's, ``query`` those of the query's parameters.
     ``changes`` marks what takes If-Match; ``refusals`` are further statuses, as text; ``with_token`` False for what
     needs no session.
     """

@@ -1,4 +1,4 @@
-"""The addresses below a session's, each with its view: routes and the OpenAPI description are both made of this list."""
+"""The addresses below a session's, each with its view: routes and the OpenAPI description are made of this list."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def references(state: State) -> frozenset[str]:
 
 
 def moved_references(before: State, after: State, patch: Patch) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return which references a change of ``before`` into ``after`` by ``patch`` has added and removed, each in order."""
+    """Return which references a change of ``before`` into ``after`` by ``patch`` has added and removed, in order."""
     if "shopping" not in patch and "inventory" not in patch:
         return (), ()
     had, has = references(before), references(after)

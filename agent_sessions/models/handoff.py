@@ -13,8 +13,8 @@ _OPEN = models.Q(closed_at__isnull=True)
 class CheckoutHandoff(models.Model):
     """A checkout: a link to pay for what a session's cart held at ``version``. Of its token only a digest is stored.
 
-    It is in progress until ``closed_at``: ordered, replaced, given up, past its time, or its session has ended in another
-    way. A consumer has one in progress with a merchant at most, and so has a family of sessions (C1, L3).
+    It is in progress until ``closed_at``: ordered, replaced, given up, past its time, or its session has ended in
+    another way. A consumer has one in progress with a merchant at most, and so has a family of sessions (C1, L3).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -78,7 +78,7 @@ def with_retries(what: str, attempt: Callable[[], T]) -> T:
 
 
 def in_transaction(what: str, act: Callable[[], T]) -> T:
-    """Run ``act`` in one transaction on the connection that sessions are written to, again while the database asks for it.
+    """Run ``act`` in one transaction where sessions are written, again while the database asks for that.
 
     For changes of a session that come with rows of their own: let the change be the first statement, because it locks
     the session on every database. Raises SessionBusy.

@@ -170,8 +170,8 @@ def _row_problems(session: Session, seen: Seen) -> Iterator[Problem]:
         "family": str(session.family),
     }
     opened_with = {
-        "agent_key": "", "parent_request": "", "origin": "", "parent": "", "parent_version": 0, "family": str(session.pk),
-        **seen.header, **seen.params,
+        "agent_key": "", "parent_request": "", "origin": "", "parent": "", "parent_version": 0,
+        "family": str(session.pk), **seen.header, **seen.params,
     }  # fmt: skip
     for name, value in header.items():
         if opened_with.get(name) != value:

@@ -75,8 +75,8 @@ def commit(
     ``row`` and ``message`` are asked, for the session as it stands, what else of its row changes and which message is
     added. Who gives a ``row`` decides in it whether the session may be changed.
 
-    Raises VersionConflict, SessionEnded and its kinds, SessionPaused, SessionHeld, SessionQuarantined, ContentErased, SchemaUnknown, InvalidValue,
-    LimitExceeded, KeyProblem, SessionBusy; then nothing was written.
+    Raises VersionConflict, SessionEnded and its kinds, SessionPaused, SessionHeld, SessionQuarantined, ContentErased,
+    SchemaUnknown, InvalidValue, LimitExceeded, KeyProblem, SessionBusy; then nothing was written.
     """
     session_id = session.session_id if isinstance(session, SessionHead) else session
     known = session if isinstance(session, SessionHead) else _cache.head_at(session, draft.expected_version)

@@ -2,8 +2,8 @@
 
 On PostgreSQL it is one statement (the function of migration 0002) and so one round trip with no transaction block;
 inside a transaction of the host it becomes part of that. Elsewhere, and for the rare writes that also change something
-else of the session's row or add a message, it is the same statements in a short transaction, the compare-and-set first: it decides the race, and
-SQLite cannot take a write lock after a read.
+else of the session's row or add a message, it is the same statements in a short transaction, the compare-and-set first:
+it decides the race, and SQLite cannot take a write lock after a read.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def make_link(head: SessionHead, *, version: int) -> Link:
 
 
 def _close_finished(head: SessionHead, now: datetime) -> None:
-    """Close the checkouts in the way of this session's that nobody can pay any more: nothing else has come by to do it."""
+    """Close the checkouts in the way of this session's that nobody can pay any more: no job has come by to do it."""
     sessions = Session.objects.exclude(end_reason=EndReason.COMPLETED.value).filter(
         Q(status=Status.ENDED.value) | Q(expires_at__lte=now)
     )

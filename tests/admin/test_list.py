@@ -19,6 +19,7 @@ from agent_sessions.admin.sessions import SessionAdmin
 from agent_sessions.domain.identity import Actor, Agent
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.models import CheckoutHandoff
+from agent_sessions.selectors import read_head
 from agent_sessions.services import OpenedSession
 from agent_sessions.services.handoffs import complete_handoff, make_link
 from tests.admin.conftest import text, url
@@ -34,7 +35,7 @@ def listed(client: Client, query: str = "") -> list[str]:
 
 def order(session: OpenedSession, ref: str) -> None:
     with transaction.atomic():
-        make_link(session.session_id, version=1, session_expires_at=session.expires_at)
+        make_link(read_head(session.session_id), version=1)
     handoff = CheckoutHandoff.objects.get(session_id=session.session_id)
     complete_handoff(handoff.pk, version=1, order_ref=ref)
 

@@ -17,6 +17,7 @@ from agent_sessions.admin import pages
 from agent_sessions.domain.identity import Agent, Scope
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.models import SessionKey
+from agent_sessions.selectors import read_head
 from agent_sessions.services import OpenedSession
 from agent_sessions.services.handoffs import make_link
 from tests.admin.conftest import text, url
@@ -66,7 +67,7 @@ def test_the_overview_leads_to_all_sessions_of_the_shopper(staff: Client, shoppe
 
 def test_checkout_links_are_told_but_not_what_opens_them(staff: Client, shopped: OpenedSession) -> None:
     with transaction.atomic():
-        link = make_link(shopped.session_id, version=4, session_expires_at=shopped.expires_at)
+        link = make_link(read_head(shopped.session_id), version=4)
     page = text(staff, url("change", shopped.session_id))
     assert "never opened" in words(page)
     assert link.url.rsplit("/", 1)[1] not in page
