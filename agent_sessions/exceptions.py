@@ -69,6 +69,37 @@ class InvalidParameter(AgentSessionsError):
         self.problem = problem
 
 
+# Sending a request again
+
+
+class IdempotencyKeyReused(AgentSessionsError):
+    """The Idempotency-Key came with another request before; nothing was done (V7)."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key came with another request before. Send a new key with a new request, and the same "
+            "request when you send one again."
+        )
+
+
+class RequestInProgress(AgentSessionsError):
+    """The same request, under the same Idempotency-Key, is being carried out (V7). ``retry_after`` in seconds."""
+
+    code = "request_in_progress"
+    status = 409
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(
+            f"This request is being carried out. Send it again after {retry_after} seconds, with the same "
+            "Idempotency-Key, for its answer.",
+            retry_after=retry_after,
+        )
+        self.retry_after = retry_after
+
+
 # What the store says to a call
 
 

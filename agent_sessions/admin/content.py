@@ -1,7 +1,9 @@
 """What a session holds, as a shopper sees it, and how much of it a reader may see.
 
-Everybody who may see a session sees its cart: items, prices, discounts, delivery. What people and agents wrote in
-their own words (purpose, instructions, messages, the agent's variables) is for readers with a permission of its own.
+Everybody who may see a session sees its cart (items, prices, discounts, delivery) and what the shop and its policies
+did about it (payments, approvals, holds, stock, what is stale). What people and agents wrote in their own words
+(purpose, instructions, messages, the agent's variables, its reasons) and what is known of the customer is for readers
+with a permission of its own.
 """
 
 from __future__ import annotations
@@ -30,6 +32,40 @@ _SHOWN = {
     "quote": ("total", "currency", "fingerprint", "valid_until"),
 }
 """What everybody sees of each field of the cart; the first three are maps of entries."""
+_DECIDED: dict[str, dict[str, tuple[str, ...]]] = {
+    "decisions": {
+        "payments": ("method", "outcome", "code", "amount", "currency", "attempted_at", "ended_at"),
+        "approvals": (
+            "status",
+            "rule",
+            "amount",
+            "currency",
+            "version",
+            "requested_at",
+            "expires_at",
+            "decided_at",
+        ),
+        "policies": ("result", "capability", "at"),
+    },
+    "inventory": {
+        "holds": ("item", "quantity", "held_at", "until", "released_at"),
+        "stock": ("available", "at"),
+    },
+    "stale": {"parts": ("kind", "ref", "what", "since")},
+}
+"""What everybody sees of slices that only the shop and its policies write: maps of entries."""
+_NAMES = {
+    "conversation": "Conversation",
+    "agent": "The agent’s variables",
+    "customer": "What is known of the customer",
+    "decisions": "Further details of decisions",
+    "checkout": "Where the checkout stands",
+    "inventory": "Further details of the stock",
+    "recovery": "Steps and failures",
+    "facts": "Facts that were looked up",
+    "stale": "Further details of what is stale",
+}
+"""What people call the private part of each slice but the cart."""
 _LONGEST_LINE = 4000
 _ENTRIES = ("lines", "discounts", "vouchers")
 _QUOTED = frozenset({"subtotal", "shipping", "tax", "tax_included"})
@@ -79,6 +115,20 @@ class Words:
     text: str
 
 
+def shown_of(state: State | None, *, everything: bool) -> dict[str, Any]:
+    """Return what a page shows of a state: its cart, what was decided about it, and with ``everything`` the words."""
+    return {
+        "cart": None if state is None else cart_of(state),
+        "standing": [] if state is None else standing_of(state),
+        "words": words_of(state) if state is not None and everything else [],
+    }
+
+
+def standing_of(state: State) -> list[str]:
+    """Say what stands about payments, approvals, policies, holds, stock and what is stale, a sentence each."""
+    return [change.text for change in describe({}, _decided(state))]
+
+
 def cart_of(state: State) -> Cart:
     """Return the cart as its shopper sees it."""
     try:
@@ -106,10 +156,7 @@ def told(before: State, after: State, *, everything: bool) -> list[Told]:
     """Say what changed between two states; without ``everything``, of what is private only that it changed."""
     if everything:
         return [Told(change.kind, change.text) for change in describe(before, after)]
-    changes = [
-        Told(change.kind, change.text)
-        for change in describe({"shopping": _open_cart(before)}, {"shopping": _open_cart(after)})
-    ]
+    changes = [Told(change.kind, change.text) for change in describe(_open_parts(before), _open_parts(after))]
     one, other = _private_parts(before), _private_parts(after)
     changes += [
         Told("sealed.changed", f"{name} changed", hidden=True)
@@ -183,15 +230,45 @@ def _private_parts(state: State) -> dict[str, Any]:
             if field == "quote" and isinstance(sums, dict) and not (sums.keys() - _QUOTED):
                 continue
             further[field] = rest
-    return {
-        "Instructions": shopping.get("instructions"),
-        "Conversation": state.get("conversation"),
-        "The agent’s variables": state.get("agent"),
-        "Further details of the cart": further,
-        "Other content": {
-            name: value for name, value in state.items() if name not in ("shopping", "conversation", "agent")
-        },
-    }
+    parts: dict[str, Any] = {"Instructions": shopping.get("instructions")}
+    parts |= {name: _undecided(state, slice_name) for slice_name, name in _NAMES.items()}
+    parts["Further details of the cart"] = further
+    parts["Other content"] = {name: value for name, value in state.items() if name not in (*_NAMES, "shopping")}
+    return parts
+
+
+def _open_parts(state: State) -> State:
+    return {"shopping": _open_cart(state), **_decided(state)}
+
+
+def _decided(state: State) -> State:
+    """Return what everybody sees beside the cart."""
+    found: State = {}
+    for slice_name, shown in _DECIDED.items():
+        value = _map(state.get(slice_name))
+        found[slice_name] = {
+            field: {
+                key: _only(entry, names) for key, entry in _map(value.get(field)).items() if isinstance(entry, dict)
+            }
+            for field, names in shown.items()
+        }
+    return found
+
+
+def _undecided(state: State, slice_name: str) -> JSONValue | None:
+    """Return of a slice what not everybody sees, and whatever does not have the shape that it should."""
+    value, shown = state.get(slice_name), _DECIDED.get(slice_name)
+    if shown is None or not isinstance(value, dict):
+        return value
+    rest: dict[str, JSONValue] = {}
+    for field, entries in value.items():
+        if field not in shown or not isinstance(entries, dict):
+            rest[field] = entries
+            continue
+        for key, entry in entries.items():
+            if kept := _without(entry, shown[field]) if isinstance(entry, dict) else entry:
+                rest[f"{field} {key}"] = kept
+    return rest
 
 
 def _map(value: JSONValue | None) -> dict[str, JSONValue]:

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import history, wording
-from agent_sessions.admin.content import Told, cart_of, told, words_of
+from agent_sessions.admin.content import Told, shown_of, told
 from agent_sessions.admin.facts import Fact, facts_of, links_of
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
@@ -90,11 +90,10 @@ class SessionPages:
         return page.shown(
             "overview",
             facts=facts,
-            cart=None if state is None else cart_of(state),
-            words=words_of(state) if state is not None and page.may_read_content else [],
             purpose=clipped(purpose, 1000) if purpose else "",
             links=links_of(admin_lists.handed_over(session_id)),
             lines=page.lines(before=head.head_seq + 1, limit=_LATEST),
+            **shown_of(state, everything=page.may_read_content),
         )
 
     def versions(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
@@ -140,10 +139,9 @@ class SessionPages:
                 for info in infos
             ],
             changes=None if step is None else told(step.before, step.after, everything=page.may_read_content),
-            cart=None if state is None else cart_of(state),
-            words=words_of(state) if state is not None and page.may_read_content else [],
             earlier=number - 1,
             later=number + 1 if number < page.head.version else 0,
+            **shown_of(state, everything=page.may_read_content),
         )
 
     def events(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:

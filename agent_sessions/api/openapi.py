@@ -47,7 +47,11 @@ def openapi_json(request: HttpRequest) -> HttpResponseBase:
 def description(origin: str) -> dict[str, Any]:
     """Return the whole document. ``origin`` is the site's, such as ``https://shop.example``."""
     paths: dict[str, dict[str, Any]] = {
-        reverse("agent_sessions:session"): {"post": _open_session(), "delete": _end_session()},
+        reverse("agent_sessions:session"): {
+            "get": _session(),
+            "post": _open_session(),
+            "delete": _end_session(),
+        },
         reverse("agent_sessions:audit") + "/{session_id}": {"get": _artifact()},
     }
     for one in RESOURCES:
@@ -151,6 +155,16 @@ def _described(resource: Resource, told: Operation) -> dict[str, Any]:
         required = bool(told.body.get("required"))
         operation["requestBody"] = {"required": required, "content": schemas.json_content(told.body)}
     return operation
+
+
+def _session() -> dict[str, Any]:
+    return {
+        "operationId": "session.get",
+        "summary": "Where the session stands, and what it takes now.",
+        "security": _TOKEN,
+        "parameters": [],
+        "responses": {"200": _success("The session.", schemas.SESSION, "ETag"), **_refusals()},
+    }
 
 
 def _open_session() -> dict[str, Any]:

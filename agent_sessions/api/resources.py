@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from agent_sessions.api.history import DifferencesView, StateAtView, VersionsView
 from agent_sessions.api.resource import SessionResource
 
 
@@ -17,4 +18,8 @@ class Resource:
     view: type[SessionResource]
 
 
-RESOURCES: Final[tuple[Resource, ...]] = ()
+RESOURCES: Final[tuple[Resource, ...]] = (
+    Resource("versions", "versions", VersionsView),
+    Resource("state", "state", StateAtView),
+    Resource("differences", "differences", DifferencesView),
+)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agent_sessions.domain.identity import MAX_TEXT
-from agent_sessions.services.sessions import MAX_NOTE
+from agent_sessions.services._texts import MAX_NOTE
 from agent_sessions.store import Param
 from agent_sessions.store.capabilities import NOTHING
 from agent_sessions.store.params import MAX_TEXT as MAX_PARAM
@@ -95,6 +95,66 @@ ARTIFACT: Final[Schema] = {
         "root_hash": _TEXT,
         "signature": _TEXT,
         "public_key": _TEXT,
+    },
+}
+VERSION: Final[Schema] = {
+    "type": "object",
+    "required": ["number", "version_id", "kind", "actor", "created_at", "committed"],
+    "properties": {
+        "number": {"type": "integer", "minimum": 1},
+        "version_id": {"type": "string", "format": "uuid"},
+        "kind": {"type": "string", "description": "What happened: cart.item_added."},
+        "actor": {"type": "string", "description": "Who did it: agent, consumer, staff or system, with a reference."},
+        "created_at": _TIME,
+        "committed": {"type": "boolean", "description": "False: tentative, a rollback undoes it."},
+    },
+}
+STATE_VIEW: Final[Schema] = {
+    "type": "object",
+    "required": ["version", "schema", "state"],
+    "properties": {
+        "version": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "description": "The schema that it was stored with; it is told in the current one."},
+        "state": {"type": "object"},
+    },
+}
+DIFFERENCE: Final[Schema] = {
+    "type": "object",
+    "required": ["kind", "path", "text"],
+    "properties": {
+        "kind": {"type": "string", "description": "line.quantity_changed"},
+        "path": {"type": "string", "description": "JSON pointer into the state."},
+        "text": {"type": "string", "description": "The same in words."},
+        "before": {},
+        "after": {},
+    },
+}
+_ENTRIES: Final[Schema] = {"type": "object", "additionalProperties": {"type": "object"}}
+SESSION: Final[Schema] = {
+    "type": "object",
+    "required": ["session_id", "status", "kind", "version", "expires_at", "seconds_left", "held_by", "may", "cart"],
+    "properties": {
+        "session_id": {"type": "string", "format": "uuid"},
+        "status": {"enum": ["active", "paused"]},
+        "kind": _TEXT,
+        "merchant": _TEXT,
+        "version": {"type": "integer", "minimum": 1},
+        "committed_version": {"type": "integer", "minimum": 0, "description": "What came after it is tentative."},
+        "created_at": _TIME,
+        "expires_at": {**_TIME, "description": "The deadline. Nothing moves it; renew the session before."},
+        "seconds_left": {"type": "integer", "minimum": 0},
+        "warning": {"type": "string", "description": "Only when the deadline is near."},
+        "paused_at": _TIME,
+        "held_by": {"enum": ["agent", "consumer", "staff"], "description": "Who has the session now."},
+        "family": {"type": "string", "format": "uuid", "description": "The first session that this one came from."},
+        "parent_request": _TEXT,
+        "scope": {"type": "object"},
+        "cart": {"type": "object"},
+        "approval": {"type": "object", "description": "The approval that is open or granted for this cart."},
+        "stale": {**_ENTRIES, "description": "What has changed outside and has to be validated again."},
+        "holds": {**_ENTRIES, "description": "What the shop keeps for this session."},
+        "steps": {**_ENTRIES, "description": "Each step that was begun, and its outcome."},
+        "may": {"type": "array", "items": _TEXT, "description": "What the session takes now, by operation."},
     },
 }
 COMPONENTS: Final[Schema] = {"Refusal": REFUSAL, "Handoff": HANDOFF}

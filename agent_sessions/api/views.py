@@ -28,17 +28,24 @@ from agent_sessions.exceptions import (
     SessionNotFound,
     VersionConflict,
 )
-from agent_sessions.services.sessions import MAX_NOTE
+from agent_sessions.services._texts import MAX_NOTE
 from agent_sessions.store import Capability, StoreContext
+from agent_sessions.store.cart import cart_answer
 from agent_sessions.store.offer import Match, offer
 
 _FIELDS = ("agent_name", "agent_version", "purpose", "parent_request")
 
 
 class SessionView(ApiView):
-    """``POST`` opens a session, ``DELETE`` ends it (contract items 1 to 29)."""
+    """``POST`` opens a session, ``GET`` says where it stands, ``DELETE`` ends it (contract items 1 to 29)."""
 
-    methods = ("POST", "DELETE")
+    methods = ("GET", "POST", "DELETE")
+
+    def get(self, request: Request) -> HttpResponse:
+        head = self.required_session()
+        response = success(session_answer(selectors.overview(head)))
+        response["ETag"] = etag(head.version)
+        return response
 
     def post(self, request: Request) -> HttpResponse:
         body = self.read_object()
@@ -208,6 +215,32 @@ class ArtifactView(ApiView):
         response._has_been_logged = True
         response["Referrer-Policy"] = "no-referrer"
         return super().finalize_response(request, response, *args, **kwargs)
+
+
+def session_answer(seen: selectors.SessionOverview) -> dict[str, Any]:
+    """Return where a session stands, as its agent sees it; what says nothing is left out."""
+    head = seen.head
+    answer: dict[str, Any] = {
+        "session_id": str(head.session_id),
+        "status": head.status.value,
+        "kind": head.kind,
+        "merchant": head.merchant,
+        "version": head.version,
+        "committed_version": head.committed_version,
+        "created_at": format_time(head.created_at),
+        "expires_at": format_time(head.expires_at),
+        "seconds_left": seen.seconds_left,
+        "held_by": head.held_by.partition(":")[0] or "agent",
+        "family": str(head.family),
+        "scope": head.scope.as_json(),
+        "cart": cart_answer(seen.state),
+        "may": seen.may,
+    }
+    if head.paused_at is not None:
+        answer["paused_at"] = format_time(head.paused_at)
+    told = {"warning": seen.warning, "parent_request": head.parent_request, "approval": seen.approval}
+    told |= {"stale": seen.stale, "holds": seen.holds, "steps": seen.steps}
+    return answer | {name: value for name, value in told.items() if value}
 
 
 def conflicted(conflict: VersionConflict, if_match: str | None) -> HttpResponse:

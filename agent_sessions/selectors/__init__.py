@@ -14,6 +14,7 @@ from agent_sessions.selectors.history import (
     state_at_version,
     versions,
 )
+from agent_sessions.selectors.overview import SessionOverview, overview
 from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
 from agent_sessions.selectors.verification import SessionReport, verify_session
 
@@ -21,6 +22,7 @@ __all__ = [
     "DISCLOSURES",
     "DueSessions",
     "SessionHead",
+    "SessionOverview",
     "SessionReport",
     "StateView",
     "Turn",
@@ -35,6 +37,7 @@ __all__ = [
     "handoff_by_token",
     "handoff_of_request",
     "messages",
+    "overview",
     "private_values",
     "read_head",
     "session_ids",

@@ -201,6 +201,19 @@ def session_of_token(token: str) -> SessionHead:
     return _by_token(token)[0]
 
 
+def authenticate_repeat(token: str) -> SessionHead:
+    """Return the session that ``token`` speaks for, or spoke for until it ended: to tell again what was answered (V7).
+
+    Raises InvalidToken as ``authenticate`` does, but not for a session that has come to its end; still for one that was
+    revoked, erased since, or is quarantined.
+    """
+    head, revoked = _by_token(token)
+    ended = head.status in (*LIVE, Status.ENDED) and head.end_reason != EndReason.REVOKED
+    if revoked or not (head.is_live() or (ended and head.wrapped_key is not None)):
+        raise InvalidToken
+    return head
+
+
 def _by_token(token: str) -> tuple[SessionHead, bool]:
     claims = read_token(settings.key_provider, token)
     connection = _rows.write_connection()

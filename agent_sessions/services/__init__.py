@@ -1,6 +1,7 @@
 """Every change. These names are the public surface; see docs/python.md."""
 
 from agent_sessions.services._commit import Committed
+from agent_sessions.services._opening import OpenedSession
 from agent_sessions.services.artifacts import get_artifact, seal_artifact
 from agent_sessions.services.calls import Answer, call_capability
 from agent_sessions.services.conversation import Added, add_message
@@ -15,7 +16,6 @@ from agent_sessions.services.keys import (
     signing_keys,
 )
 from agent_sessions.services.sessions import (
-    OpenedSession,
     change_session,
     end_session,
     expire_session,

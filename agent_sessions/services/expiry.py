@@ -18,9 +18,10 @@ from agent_sessions.exceptions import AgentSessionsError, InvalidValue, SessionE
 from agent_sessions.models import Caller, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors.sessions import ids_of, overdue, revoked, unsealed
+from agent_sessions.services._texts import check_text
 from agent_sessions.services.artifacts import seal_artifact
 from agent_sessions.services.keys import revoke_token_key
-from agent_sessions.services.sessions import check_text, end_session, expire_session
+from agent_sessions.services.sessions import end_session, expire_session
 
 logger = logging.getLogger("agent_sessions")
 

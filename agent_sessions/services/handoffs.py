@@ -29,7 +29,8 @@ from agent_sessions.models import CheckoutHandoff, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
 from agent_sessions.selectors.handoffs import status_of, stored_handoff
-from agent_sessions.services.sessions import check_text, end_session
+from agent_sessions.services._texts import check_text
+from agent_sessions.services.sessions import end_session
 from agent_sessions.store.handoffs import HandoffStatus
 
 CONSUMER = Actor("consumer")

@@ -123,6 +123,49 @@ def test_details_kept_beside_a_line_are_private_too(staff: Client, reader: Clien
     assert "For Anna" in text(reader, address)
 
 
+NOON = "2026-05-01T12:00:00Z"
+DECIDED = {
+    "decisions": {
+        "payments": {"p": {"method": "card", "outcome": "declined", "code": "insufficient_funds", "last4": "4242"}},
+        "approvals": {"a": {"status": "pending", "amount": 12000, "currency": "EUR", "reason": "Anna waits"}},
+        "fallbacks": {"f": {"tried": "Grandmother pays"}},
+    },
+    "inventory": {"holds": {"h": {"item": "tea-1", "quantity": 2, "held_at": NOON, "until": "2026-05-01T12:15:00Z"}}},
+    "stale": {"parts": {"item:tea-1": {"kind": "item", "ref": "tea-1", "what": "price", "since": NOON}}},
+    "customer": {"preferences": {"milk": "Oat, says her doctor"}},
+    "recovery": {"steps": {"call Anna": {"outcome": "failed", "code": "busy"}}},
+    "facts": {"known": {"allergy": {"value": "nuts", "source": "crm", "fetched_at": NOON}}},
+    "checkout": {"method": "card"},
+}
+SAID = (
+    "Payment card declined (insufficient_funds)",
+    "Approval pending: 120.00 EUR",
+    "Holding 2 × tea-1 until 12:15 UTC",
+    "Stale: item tea-1 (price) since 2026-05-01 12:00 UTC",
+)
+KEPT = ("4242", "Anna waits", "Grandmother pays", "Oat, says her doctor", "call Anna", "nuts")
+
+
+@pytest.mark.parametrize("page", ["change", "versions", "version"])
+def test_what_was_decided_is_shown_to_all_and_what_was_said_about_it_to_readers(
+    staff: Client, reader: Client, shopped: OpenedSession, page: str
+) -> None:
+    """S2, X1: payments, approvals, holds and what is stale; not the agent's reasons, nor what is known of a person."""
+    services.change_session(shopped.session_id, expected_version=4, patch=DECIDED)
+    address = url(page, shopped.session_id, *([5] if page == "version" else []))
+    told, opened = text(staff, address), text(reader, address)
+    for sentence in SAID:
+        assert sentence in told
+        assert sentence in opened
+    for private in KEPT:
+        assert private not in told
+        if page != "versions":  # where an entry is one sentence, which leaves its details out
+            assert private in opened
+    if page == "version":  # the others tell the first few changes
+        assert "What is known of the customer changed" in told
+        assert "Steps and failures changed" in told
+
+
 def test_the_artifact_is_opened_as_far_as_the_reader_may_see(
     staff: Client, reader: Client, shopped: OpenedSession
 ) -> None:

@@ -6,6 +6,7 @@ The document is the one that the demo shop serves, so that its own capabilities 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agent_sessions import selectors, services
+from agent_sessions.api.resources import RESOURCES
 from agent_sessions.domain.identity import Agent
 from agent_sessions.types import State
 from tests.api.conftest import API, AgentClient
@@ -42,8 +44,14 @@ CHECKS: Final = [
 ]
 KNOWN: Final = {"id": "SENCHA-50G", "item_id": "SENCHA-50G", "code": "WELCOME5"}
 """Values that the shop knows; made up ones would hardly ever be among them."""
-NEVER_REFUSED: Final = ("GET /audit/{session_id}",)
+NEVER_REFUSED: Final = ("GET /audit/{session_id}", "GET /session")
+RESOURCES_OF_SESSION: Final = [
+    method + " /session/" + re.sub(r"<[a-z]+:([^>]+)>", r"{\1}", one.path)
+    for one in RESOURCES
+    for method in one.view.operations
+]
 OPERATIONS: Final = [
+    "GET /session",
     "POST /session",
     "DELETE /session",
     "GET /audit/{session_id}",
@@ -95,15 +103,15 @@ def described(cart: State) -> Iterator[dict[str, Any]]:
 
 
 def test_the_document_describes_these_operations(described: dict[str, Any]) -> None:
-    assert sorted(described) == sorted(OPERATIONS)
+    assert sorted(described) == sorted(OPERATIONS + RESOURCES_OF_SESSION)
 
 
-@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.parametrize("label", OPERATIONS + RESOURCES_OF_SESSION)
 def test_every_answer_is_one_that_the_document_promises(described: dict[str, Any], cart: State, label: str) -> None:
     operation, statuses = described[label], set()
 
     @hypothesis_settings(
-        max_examples=EXAMPLES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=EXAMPLES if label in OPERATIONS else EXAMPLES // 3, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
     )
     @given(
         case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
@@ -123,5 +131,7 @@ def test_every_answer_is_one_that_the_document_promises(described: dict[str, Any
 
     explore()
 
+    if label in RESOURCES_OF_SESSION:
+        return  # what they take hangs on where the session stands, which their own tests bring about
     assert statuses & {200, 201, 404}, "not all of it is refused"
     assert label in NEVER_REFUSED or statuses & {400, 401, 412}, "some of it is refused"

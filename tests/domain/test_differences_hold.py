@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_sessions.domain.differences import describe
 from agent_sessions.domain.patch import apply_patch, diff, same
 from agent_sessions.domain.text import has_unsafe_characters
-from tests.domain.strategies import json_maps, json_values, patches, states
+from tests.domain.strategies import SLICES, json_maps, json_values, patches, states
 
 
 def reversed_keys(value):
@@ -35,6 +35,10 @@ def any_states():
             | st.dictionaries(st.sampled_from(["lines", "delivery", "quote", "instructions"]), json_values()),
             "conversation": json_values() | st.fixed_dictionaries({"questions": json_values()}),
             "agent": json_values(),
+            "decisions": json_values() | st.fixed_dictionaries({"payments": json_values()}),
+            "inventory": json_values() | st.fixed_dictionaries({"holds": json_values()}),
+            "recovery": json_values() | st.fixed_dictionaries({"steps": json_values(), "next": json_values()}),
+            "customer": json_values() | st.fixed_dictionaries({"loyalty": json_values()}),
             "later": json_values(),
         },
     )
@@ -71,6 +75,15 @@ def check_complete_and_true(before, after) -> None:
 @given(states(), states())
 def test_differences_of_states(before, after):
     check_complete_and_true(before, after)
+
+
+@pytest.mark.parametrize("name", SLICES)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_differences_of_each_slice(name, data):
+    before, after = data.draw(SLICES[name]()), data.draw(SLICES[name]())
+    check_complete_and_true({name: before}, {name: after})
+    check_complete_and_true({name: before}, {})
 
 
 @given(any_states(), any_states())

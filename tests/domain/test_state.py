@@ -4,24 +4,29 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from agent_sessions.domain.patch import apply_patch
 from agent_sessions.domain.state import (
+    AGENT_WRITABLE,
     SLICES,
     SessionState,
     Slice,
+    check_agent_patch,
     check_shape,
     check_whole,
     state_json_schema,
 )
 from agent_sessions.domain.values import MAX_INTEGER
 from agent_sessions.exceptions import InvalidValue
+from tests.domain import strategies
 from tests.domain.strategies import changes, patches, states
 
 LINE = {"item": "mug-1", "quantity": 2, "unit_price": 1250, "currency": "EUR"}
 DELIVERY = {"method": "express", "amount": 490, "currency": "EUR"}
 QUOTE = {"total": 2990, "currency": "EUR"}
+NOON = "2026-05-01T12:00:00Z"
+MONEY = {"amount": 12000, "currency": "EUR"}
 STATE = {
     "shopping": {
         "lines": {"1": LINE, "2": {**LINE, "options": {"size": "L"}, "extra": {"sku": ["A", {"b": True}]}}},
@@ -36,8 +41,71 @@ STATE = {
         "window_start": 3,
         "products": {"mug-1": "Blue mug"},
         "questions": {"q": "Size?"},
+        "files": {"f": "Photo of the old mug"},
     },
+    "customer": {
+        "preferences": {"colours": ["blue"], "gift": {"wrap": True}},
+        "loyalty": {"tier": "gold", "points": 120},
+        "addresses": {"home": {"label": "Home", "address_ref": "addr-7", "country": "DE"}},
+        "extra": {"language": "de"},
+    },
+    "decisions": {
+        "payments": {
+            "p1": {
+                **MONEY,
+                "method": "card",
+                "outcome": "declined",
+                "code": "insufficient_funds",
+                "attempted_at": NOON,
+                "ended_at": NOON,
+                "provider_ref": "pi_1",
+                "brand": "visa",
+                "last4": "4242",
+            },
+            "p2": {"method": "paypal", "outcome": "started"},
+        },
+        "approvals": {
+            "a1": {
+                **MONEY,
+                "status": "granted",
+                "rule": "spend_over",
+                "reason": "More than 100.00 EUR",
+                "version": 4,
+                "requested_at": NOON,
+                "expires_at": NOON,
+                "decided_at": NOON,
+            }
+        },
+        "policies": {"scope": {"result": "allow", "capability": "cart.add", "at": NOON}},
+        "fallbacks": {"f1": {"tried": "paypal", "outcome": "worked", "code": "ok", "confidence": 100, "at": NOON}},
+        "recommendations": {"r1": {"item": "mug-1", "reason": "Blue", "confidence": 0, "at": NOON}},
+    },
+    "checkout": {"approval": "a1", "handoff": "h1", "method": "card", "extra": {"split": False}},
+    "inventory": {
+        "holds": {"h": {"item": "mug-1", "quantity": 2, "held_at": NOON, "until": NOON, "released_at": NOON}},
+        "stock": {"mug-1": {"available": 0, "at": NOON}},
+    },
+    "recovery": {
+        "steps": {
+            "payment": {
+                "outcome": "failed",
+                "attempt": 2,
+                "started_at": NOON,
+                "ended_at": NOON,
+                "code": "card_declined",
+                "method": "card",
+                "tried": {"card": "declined"},
+            },
+            "delivery": {"outcome": "skipped"},
+        },
+        "next": "payment",
+        "retry": {"rule": "backoff", "step": "payment", "attempts_left": 0, "not_before": NOON},
+        "endpoints": {"payments": {"failures": 1, "code": "timeout", "last_at": NOON}},
+        "interventions": {"i": {"kind": "approval", "since": NOON, "reason": "Too much"}},
+    },
+    "facts": {"known": {"returns": {"value": ["30 days"], "source": "erp", "fetched_at": NOON, "expires_at": NOON}}},
     "agent": {"anything": [1, {"goes": True}]},
+    "stale": {"parts": {"item:mug-1": {"kind": "item", "ref": "mug-1", "what": "price", "since": NOON}}},
 }
 
 
@@ -49,6 +117,24 @@ def shopping(**fields) -> dict:
     return {"shopping": fields}
 
 
+def decided(**fields) -> dict:
+    return {"decisions": fields}
+
+
+def payment(**fields) -> dict:
+    return decided(payments={"p": {"method": "card", "outcome": "started", **fields}})
+
+
+def held(**fields) -> dict:
+    return {"inventory": {"holds": {"h": {"item": "mug-1", "quantity": 2, "held_at": NOON, **fields}}}}
+
+
+def step(**fields) -> dict:
+    return {"recovery": {"steps": {"payment": {"outcome": "started", **fields}}}}
+
+
+PAYMENT = "/decisions/payments/p"
+STEP = "/recovery/steps/payment"
 MISFITS = [
     (line(quantity=0), "/shopping/lines/a~1b/quantity", "1 to 1000000"),
     (line(quantity=1_000_001), "/shopping/lines/a~1b/quantity", "1 to 1000000"),
@@ -93,6 +179,47 @@ MISFITS = [
     ({"conversation": {"window_start": -1}}, "/conversation/window_start", "turn"),
     ({"conversation": {"products": {"mug-1": {}}}}, "/conversation/products/mug-1", "text"),
     ({"conversation": {"questions": {"q": 5}}}, "/conversation/questions/q", "text"),
+    ({"conversation": {"files": {"f": {}}}}, "/conversation/files/f", "text"),
+    ({"customer": {"preferences": []}}, "/customer/preferences", "map"),
+    ({"customer": {"addresses": {"a": {"country": "de"}}}}, "/customer/addresses/a/country", "ISO 3166"),
+    ({"customer": {"addresses": {"a": {"street": "X"}}}}, "/customer/addresses/a/street", "address_ref"),
+    ({"customer": {"email": "x"}}, "/customer/email", "preferences, loyalty"),
+    (payment(outcome="refused"), f"{PAYMENT}/outcome", "started, succeeded, declined, failed, unknown, cancelled"),
+    (payment(outcome=1), f"{PAYMENT}/outcome", "started"),
+    (payment(amount=1), PAYMENT, "together"),
+    (payment(amount=-1, currency="EUR"), f"{PAYMENT}/amount", "minor units"),
+    (payment(last4="424"), f"{PAYMENT}/last4", "four digits"),
+    (payment(last4="4242\n"), f"{PAYMENT}/last4", "four digits"),
+    (payment(last4="٤٢٤٢"), f"{PAYMENT}/last4", "four digits"),
+    (payment(last4=4242), f"{PAYMENT}/last4", "four digits"),
+    (payment(last4="4242424242424242"), f"{PAYMENT}/last4", "four digits"),
+    (payment(number="4242"), f"{PAYMENT}/number", "method, outcome"),
+    (payment(attempted_at="12:00"), f"{PAYMENT}/attempted_at", "RFC 3339"),
+    (decided(approvals={"a": {"status": "maybe"}}), "/decisions/approvals/a/status", "pending, granted"),
+    (decided(approvals={"a": {"rule": "x"}}), "/decisions/approvals/a", "status"),
+    (decided(approvals={"a": {"status": "used", "currency": "EUR"}}), "/decisions/approvals/a", "together"),
+    (decided(approvals={"a": {"status": "used", "version": 0}}), "/decisions/approvals/a/version", "1 or more"),
+    (decided(policies={"scope": {"result": "ask"}}), "/decisions/policies/scope/result", "allow, deny"),
+    (decided(fallbacks={"f": {"tried": "x", "confidence": 101}}), "/decisions/fallbacks/f/confidence", "0 to 100"),
+    (decided(fallbacks={"f": {"tried": "x", "confidence": -1}}), "/decisions/fallbacks/f/confidence", "0 to 100"),
+    (decided(recommendations={"r": {"item": ""}}), "/decisions/recommendations/r/item", "not empty"),
+    (decided(payments=[]), "/decisions/payments", "map"),
+    ({"checkout": {"method": {}}}, "/checkout/method", "text"),
+    (held(quantity=0), "/inventory/holds/h/quantity", "1 to 1000000"),
+    (held(until="soon"), "/inventory/holds/h/until", "RFC 3339"),
+    ({"inventory": {"holds": {"h": {"item": "mug-1"}}}}, "/inventory/holds/h", "quantity, held_at"),
+    ({"inventory": {"stock": {"m": {"available": -1, "at": NOON}}}}, "/inventory/stock/m/available", "0 or more"),
+    ({"inventory": {"stock": {"m": {"available": 1}}}}, "/inventory/stock/m", "at"),
+    (step(outcome="stuck"), f"{STEP}/outcome", "started, done, failed, skipped"),
+    (step(attempt=0), f"{STEP}/attempt", "1 or more"),
+    (step(tried={"card": 1}), f"{STEP}/tried/card", "text"),
+    ({"recovery": {"next": 1}}, "/recovery/next", "text"),
+    ({"recovery": {"retry": {"step": "x"}}}, "/recovery/retry", "rule"),
+    ({"recovery": {"endpoints": {"e": {"failures": 0}}}}, "/recovery/endpoints/e/failures", "1 or more"),
+    ({"recovery": {"interventions": {"i": {"kind": "x"}}}}, "/recovery/interventions/i", "since"),
+    ({"facts": {"known": {"f": {"value": 1, "fetched_at": NOON}}}}, "/facts/known/f", "source"),
+    ({"facts": {"stock": 1}}, "/facts/stock", "known"),
+    ({"stale": {"parts": {"item:m": {"kind": "item", "ref": "m"}}}}, "/stale/parts/item:m", "since"),
     ({"agent": []}, "/agent", "map"),
     ({"basket": {}}, "/basket", ", ".join(SLICES)),
 ]
@@ -222,7 +349,98 @@ def test_a_whole_state_is_checked_for_its_values_too():
         assert refused.value.path == "/agent/plan"
 
 
+@pytest.mark.parametrize("field", ["preferences", "loyalty", "extra"])
+def test_of_a_free_map_only_what_a_patch_touches_is_read(field):
+    patch = {"customer": {field: {"a": {"b": 1}}}}
+    after = apply_patch({"customer": {field: {"other": object()}}}, patch)
+    check_shape(patch, after)
+    assert after["customer"][field].keys() == {"other", "a"}
+
+
+# What an agent may write itself
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {},
+        {"agent": {"plan": 1}, "conversation": {"summary": "x"}, "customer": {"preferences": {"a": None}}},
+        {"agent": None, "conversation": None, "customer": None},
+        {"decisions": {"recommendations": {"r": {"item": "mug-1"}}, "fallbacks": None}},
+        {"decisions": {}},
+    ],
+)
+def test_an_agent_writes_what_is_its_own(patch):
+    """S6: the conversation, what it knows of the customer, its variables, why it recommended and what it tried."""
+    check_agent_patch(patch)
+
+
+@pytest.mark.parametrize(
+    ("patch", "path"),
+    [
+        ({"decisions": None}, "/decisions"),
+        ({"decisions": "gone"}, "/decisions"),
+        ({"decisions": []}, "/decisions"),
+        ({"decisions": {"payments": None}}, "/decisions/payments"),
+        ({"decisions": {"fallbacks": {}, "approvals": {"a": {"status": "granted"}}}}, "/decisions/approvals"),
+        ({"decisions": {"policies": {}}}, "/decisions/policies"),
+        ({"decisions": {"fallbacks/x": {}}}, "/decisions/fallbacks~1x"),
+        ({"agent": {"plan": 1}, "shopping": {"lines": {"1": {"unit_price": 1}}}}, "/shopping"),
+        ({"shopping": {}}, "/shopping"),
+        *(({name: None}, f"/{name}") for name in ("shopping", "checkout", "inventory", "recovery", "facts", "stale")),
+        ({"agent/x": {}}, "/agent~1x"),
+        ({"basket": {}}, "/basket"),
+    ],
+)
+def test_an_agent_writes_nothing_else_and_deletes_nothing_else(patch, path):
+    """No approval, price, hold or outcome is the agent's to set, nor to delete with the slice that it stands in."""
+    with pytest.raises(InvalidValue) as refused:
+        check_agent_patch(patch)
+    assert refused.value.path == path
+
+
+def test_the_refusal_says_what_an_agent_may_write():
+    with pytest.raises(InvalidValue) as refused:
+        check_agent_patch({"decisions": {"approvals": {}}})
+    for pointer in AGENT_WRITABLE:
+        assert pointer in refused.value.problem
+    with pytest.raises(InvalidValue, match="There is no such slice"):
+        check_agent_patch({"basket": {}})
+
+
+@settings(max_examples=50)
+@given(states(), changes())
+def test_what_an_agent_may_write_leaves_the_rest_as_it_is(state, change):
+    """Whatever patch passes, everything but the agent's own parts is the same after it."""
+    patch = change[1]
+    own = {name: patch[name] for name in ("agent", "conversation", "customer") if name in patch}
+    if isinstance(patch.get("decisions"), dict):
+        names = ("fallbacks", "recommendations")
+        own["decisions"] = {name: patch["decisions"][name] for name in names if name in patch["decisions"]}
+    check_agent_patch(own)
+    assert others(apply_patch(state, own)) == others(state)
+    if own != patch:
+        with pytest.raises(InvalidValue):
+            check_agent_patch(patch)
+
+
+def others(state) -> dict:
+    rest = {name: value for name, value in state.items() if name not in ("agent", "conversation", "customer")}
+    kept = {
+        name: value for name, value in rest.pop("decisions", {}).items() if name not in ("fallbacks", "recommendations")
+    }
+    return {**rest, "decisions": kept}
+
+
 # The shape itself
+
+
+def test_the_strategies_and_the_state_of_these_tests_leave_no_slice_out():
+    assert tuple(strategies.SLICES) == SLICES
+    assert STATE.keys() == set(SLICES)
+    for name, shape in ((field.name, field.type) for field in msgspec.structs.fields(SessionState)):
+        if name != "agent":
+            assert STATE[name].keys() == {field.name for field in msgspec.structs.fields(shape)}
 
 
 def test_every_field_of_a_slice_is_optional():
@@ -266,6 +484,19 @@ def test_json_schema_states_the_rules():
     )
     assert of_line["properties"]["currency"]["pattern"] == "^[A-Z]{3}$"
     assert of_line["properties"]["extra"]["additionalProperties"] == {"$ref": "#/$defs/JSONValue"}
+    assert definitions["Fact"]["properties"]["value"] == {"$ref": "#/$defs/JSONValue"}
+    of_payment = definitions["PaymentAttempt"]["properties"]
+    assert set(of_payment["outcome"]["enum"]) == {
+        "started",
+        "succeeded",
+        "declined",
+        "failed",
+        "unknown",
+        "cancelled",
+    }
+    assert of_payment["last4"]["pattern"] == "^[0-9]{4}$"
+    confidence = definitions["Fallback"]["properties"]["confidence"]
+    assert (confidence["type"], confidence["minimum"], confidence["maximum"]) == ("integer", 0, 100)
     assert {part["type"] for part in definitions["JSONValue"]["anyOf"]} == {
         "string",
         "boolean",

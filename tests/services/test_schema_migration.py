@@ -37,7 +37,7 @@ def schema_two(monkeypatch: pytest.MonkeyPatch, steps: dict[int, Any] = STEPS) -
     """An installation of the next release, in a process of its own."""
     with monkeypatch.context() as patched:
         patched.setattr(shapes, "SCHEMA_VERSION", 2)
-        patched.setattr("agent_sessions.services.sessions.SCHEMA_VERSION", 2)
+        patched.setattr("agent_sessions.services._opening.SCHEMA_VERSION", 2)
         patched.setattr(migrations, "MIGRATIONS", steps)
         _cache.local.clear()
         yield

@@ -83,20 +83,18 @@ def saying(subject: str, say: Say[E], gone: Say[E] | None = None) -> Tell[E]:
 
     def tell(change: Change[E]) -> Iterator[Difference]:
         before, after = change.before, change.after
-        verb, said = ("", "") if after is None else say(change.key, after)
-        if before is None:
-            yield change.told(f"{subject}.{verb}", said)
-            return
-        old_verb, was = say(change.key, before)
         if after is None:
-            verb, said = gone(change.key, before) if gone else ("removed", f"Removed: {was}")
-            yield change.told(f"{subject}.{verb}", said)
-        elif verb != old_verb:
-            yield change.told(f"{subject}.{verb}", said)
-        elif said != was:
-            yield change.told(f"{subject}.changed", f"{was} → {said}")
-        else:
-            yield change.told(f"{subject}.changed", f"{said}: {changes(change.old, change.new)}")
+            if before is not None:
+                verb, said = gone(change.key, before) if gone else ("removed", f"Removed: {say(change.key, before)[1]}")
+                yield change.told(f"{subject}.{verb}", said)
+            return
+        verb, said = say(change.key, after)
+        if before is not None:
+            old_verb, was = say(change.key, before)
+            if verb == old_verb:
+                verb = "changed"
+                said = f"{was} → {said}" if said != was else f"{said}: {changes(change.old, change.new)}"
+        yield change.told(f"{subject}.{verb}", said)
 
     return tell
 

@@ -11,7 +11,6 @@ from agent_sessions.domain.tellers.making import (
     entry,
     in_brackets,
     moment,
-    optional_moment,
     saying,
     text,
 )
@@ -26,8 +25,8 @@ def _step(key: str, step: Step) -> tuple[str, str]:
 def _retry(_key: str, retry: RetryRule) -> tuple[str, str]:
     step = f" for step {clipped(retry.step)}" if retry.step else ""
     left = "" if retry.attempts_left is UNSET else f", {retry.attempts_left} left"
-    said = f"Retry rule {clipped(retry.rule)}{step}{left}"
-    return "set", said + optional_moment("not before", retry.not_before)
+    wait = "" if retry.not_before is UNSET else f", not before {moment(retry.not_before)}"
+    return "set", f"Retry rule {clipped(retry.rule)}{step}{left}{wait}"
 
 
 def _endpoint(key: str, endpoint: EndpointFailure) -> tuple[str, str]:

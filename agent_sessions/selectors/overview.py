@@ -1,0 +1,90 @@
+"""Where a session stands and what may be done with it now, for whoever goes on with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from agent_sessions.conf import settings
+from agent_sessions.domain.lifecycle import Status
+from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.selectors.history import current_state
+from agent_sessions.types import JSONValue, State
+
+NEAR_DEADLINE: Final = timedelta(minutes=2)
+"""From then on, or for the last tenth of its life if that is longer, a session warns of its end (L2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOverview:
+    """A session at one moment.
+
+    ``warning`` is empty until the deadline is near. ``may`` are the operations on the session that it takes now, by
+    their names in the OpenAPI description; what its capabilities allow is decided by policy at each call.
+    ``approval``, ``stale``, ``holds`` and ``steps`` are entries of the state as they stand there, by their keys.
+    """
+
+    head: SessionHead
+    state: State
+    seconds_left: int
+    warning: str
+    may: tuple[str, ...]
+    approval: dict[str, JSONValue] | None
+    stale: dict[str, JSONValue]
+    holds: dict[str, JSONValue]
+    steps: dict[str, JSONValue]
+
+
+def overview(head: SessionHead, *, now: datetime | None = None) -> SessionOverview:
+    """Return where a live session stands. Raises what ``current_state`` raises."""
+    now = now or timezone.now()
+    state = current_state(head).state
+    left = head.expires_at - now
+    stale = entries(state, "stale", "parts")
+    held = {key: one for key, one in entries(state, "inventory", "holds").items() if "released_at" not in _map(one)}
+    open_approval = _map(state.get("checkout")).get("approval", "")
+    approval = entries(state, "decisions", "approvals").get(str(open_approval))
+    return SessionOverview(
+        head,
+        state,
+        max(0, int(left.total_seconds())),
+        _warning(head, left),
+        _possible(head, state, stale),
+        {"id": open_approval, **_map(approval)} if approval is not None else None,
+        stale,
+        held,
+        entries(state, "recovery", "steps"),
+    )
+
+
+def entries(state: State, name: str, field: str) -> dict[str, JSONValue]:
+    """Return a map of entries of a slice, empty if the state has none."""
+    return _map(_map(state.get(name)).get(field))
+
+
+def _warning(head: SessionHead, left: timedelta) -> str:
+    if left > max(NEAR_DEADLINE, (head.expires_at - head.created_at) / 10):
+        return ""
+    return f"The session ends in {max(0, int(left.total_seconds()))} seconds. Renew it to go on."
+
+
+def _possible(head: SessionHead, state: State, stale: dict[str, JSONValue]) -> tuple[str, ...]:
+    if head.status is Status.PAUSED:
+        return ("session.resume", "session.renew", "session.end")
+    if head.held_by:
+        return ("session.takeback",)
+    possible = ["session.variables", "session.pause", "session.handover", "session.renew", "session.fork", "session.end"]
+    if head.committed_version < head.version:
+        possible.append("session.commit")
+    if 0 < head.committed_version < head.version:
+        possible.append("session.rollback")
+    if entries(state, "shopping", "lines"):
+        possible += ["session.hold", "session.approval", "session.revalidate" if stale else "checkout"]
+    return tuple(possible)
+
+
+def _map(value: JSONValue | None) -> dict[str, JSONValue]:
+    return value if isinstance(value, dict) else {}
