@@ -19,6 +19,7 @@ from agent_sessions.conf import DEFAULTS, MINIMUM_TTL, settings
 from agent_sessions.exceptions import AgentSessionsError, NoStore
 
 _DATABASES = ("postgresql", "sqlite")
+_QUOTE = (300, 900)
 _CANNOT_COUNT = tuple(
     f"django.core.cache.backends.{name}"
     for name in ("locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache", "db.DatabaseCache")
@@ -65,6 +66,7 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "MASTER_KEYS": (_is_text_map, "a map from key id to base64 of 32 bytes"),
     "KEY_PROVIDER": (_is_text, "the dotted path of a callable that returns a KeyProvider"),
     "TTL": (_is_ttl, "a map from kind (1 to 32 characters) to whole seconds"),
+    "TRANSFER_GRANT_TTL": (_is_count, "a whole number of seconds"),
     "STORAGE": (lambda value: value in ("hybrid", "history"), "'hybrid' or 'history'"),
     "STATE_CACHE": (_is_text, "an alias of CACHES, or ''"),
     "STATE_CACHE_BYTES": (_is_count, "a whole number of bytes"),
@@ -98,7 +100,7 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
 
 @register(Tags.compatibility)
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E004, E007, W002: the values of AGENT_SESSIONS."""
+    """E001 to E004, E007, E013, W002: the values of AGENT_SESSIONS."""
     configured = getattr(django_settings, "AGENT_SESSIONS", {})
     if not isinstance(configured, Mapping):
         return [Error("AGENT_SESSIONS is not a map.", hint="Set it to a dict.", id="agent_sessions.E002")]
@@ -134,6 +136,12 @@ def _wrong_values() -> Iterator[CheckMessage]:
                 f"AGENT_SESSIONS['TTL'][{kind!r}] is below {MINIMUM_TTL} seconds.",
                 hint="The agents-protocol manifest allows no shorter one.",
                 id="agent_sessions.E003",
+            )
+        elif ttl is not None and kind == "quote" and not _QUOTE[0] <= ttl.total_seconds() <= _QUOTE[1]:
+            yield Error(
+                "AGENT_SESSIONS['TTL']['quote'] is not from 300 to 900 seconds.",
+                hint="What a shop quotes holds for 5 to 15 minutes; set it in between, or leave it out for 10.",
+                id="agent_sessions.E013",
             )
     if settings.state_cache and settings.state_cache not in django_settings.CACHES:
         yield Error(

@@ -23,7 +23,8 @@ DEFAULTS: dict[str, Any] = {
     "MERCHANT": "default",
     "MASTER_KEYS": {},
     "KEY_PROVIDER": "agent_sessions.conf.settings_key_provider",
-    "TTL": {"standard": 1800},
+    "TTL": {"standard": 1800, "quote": 600, "approval": 1800, "payment": 10800, "consumer": 86400},
+    "TRANSFER_GRANT_TTL": 300,
     "STORAGE": "hybrid",
     "STATE_CACHE": "",
     "STATE_CACHE_BYTES": 32 * 1024 * 1024,
@@ -47,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "LIMITS_CACHE": "default",
     "WITHOUT_LIMITS_CACHE": "refuse",
     "MAX_BODY_BYTES": 64 * 1024,
+    "MAX_STREAMS": 4,
     "PROXIES": 0,
     "CORS_ORIGIN": "*",
     "BIND_TO": "",
@@ -83,8 +85,18 @@ class Settings:
         return None if seconds is None else timedelta(seconds=seconds)
 
     @property
+    def approval_ttl(self) -> timedelta:
+        """How long a person has to answer an approval, and the agent to use it."""
+        return timedelta(seconds={**DEFAULTS["TTL"], **self._get("TTL")}["approval"])
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         return tuple({**DEFAULTS["TTL"], **self._get("TTL")})
+
+    @property
+    def transfer_grant_ttl(self) -> timedelta:
+        """How long another agent has to take a session over once the consumer has allowed it."""
+        return timedelta(seconds=self._get("TRANSFER_GRANT_TTL"))
 
     @property
     def caches_state(self) -> bool:
@@ -190,6 +202,11 @@ class Settings:
     @property
     def max_body_bytes(self) -> int:
         return cast(int, self._get("MAX_BODY_BYTES"))
+
+    @property
+    def max_streams(self) -> int:
+        """Live event streams that one process has open at a time; each takes a thread of a synchronous server."""
+        return cast(int, self._get("MAX_STREAMS"))
 
     @property
     def proxies(self) -> int:

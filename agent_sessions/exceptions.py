@@ -129,13 +129,20 @@ class CartProblem(AgentSessionsError):
 
 
 class PolicyDenied(AgentSessionsError):
-    """A rule of the site, or the scope that the consumer set, does not allow the call."""
+    """A rule of the site, or the scope that the consumer set, does not allow the call.
+
+    ``approval`` tells how a person is asked, where the yes of one would help, and what came of it so far.
+    """
 
     code = "policy_denied"
     status = 403
 
-    def __init__(self, message: str, *, rule: str, needs_human: bool) -> None:
-        super().__init__(message, rule=rule, needs_human=needs_human)
+    def __init__(
+        self, message: str, *, rule: str, needs_human: bool, approval: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(
+            message, rule=rule, needs_human=needs_human, **({} if approval is None else {"approval": dict(approval)})
+        )
         self.rule = rule
         self.needs_human = needs_human
 
@@ -227,6 +234,80 @@ class HandoffClosed(AgentSessionsError):
         self.order_ref = order_ref
 
 
+# Asking a human
+
+
+class ApprovalNotFound(AgentSessionsError):
+    code = "approval_not_found"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such approval. The agent can ask for a new one.")
+
+
+class ApprovalWaiting(AgentSessionsError):
+    """A person was asked about this cart and has not answered yet, so it is not checked out (L5)."""
+
+    code = "approval_waiting"
+    status = 409
+
+    def __init__(self, approval_id: object) -> None:
+        super().__init__(
+            "A person was asked about this cart and has not answered yet. Wait for the answer, or change the cart.",
+            approval=str(approval_id),
+        )
+
+
+class ApprovalClosed(AgentSessionsError):
+    """An approval that can be answered or used no more; ``approval_status`` says what has become of it (L5)."""
+
+    code = "approval_closed"
+    status = 409
+
+    def __init__(self, approval_id: object, status: str) -> None:
+        told = {
+            "escalated": "The shop has been asked to decide this; its answer counts.",
+            "granted": "This has been granted already.",
+            "rejected": "A person has rejected this cart. Change it, or ask again.",
+            "void": "The cart is not the one that was asked about any more. The agent has to ask again.",
+            "used": "This approval has been used; it holds once.",
+        }
+        super().__init__(
+            told.get(status, "This approval does not hold any more."), approval=str(approval_id), status=status
+        )
+        self.approval_id = approval_id
+        self.approval_status = status
+
+
+class ApprovalExpired(ApprovalClosed):
+    """The window of an approval, or its session, lapsed before it was answered and used (L5)."""
+
+    code = "approval_expired"
+
+    def __init__(self, approval_id: object) -> None:
+        super().__init__(approval_id, "expired")
+        self.message = "Approval window expired. Consumer must re-authorize."
+        self.args = (self.message,)
+
+
+class AnswerRefused(AgentSessionsError):
+    """An answer to an approval that did not fit: from somebody else than its consumer, or with another total.
+
+    ``attempts_left`` is how many more there may be; at none the approval counts as rejected.
+    """
+
+    code = "answer_refused"
+    status = 403
+
+    def __init__(self, approval_id: object, attempts_left: int) -> None:
+        super().__init__(
+            f"The answer does not fit what was asked. Nothing was decided; {attempts_left} more can be tried.",
+            approval=str(approval_id),
+            attempts_left=attempts_left,
+        )
+        self.attempts_left = attempts_left
+
+
 # The session it was about
 
 
@@ -296,13 +377,24 @@ class SessionRevoked(SessionEnded):
 
 
 class SessionPaused(AgentSessionsError):
-    """The session is paused: it takes no changes until it is resumed (L3)."""
+    """The session is paused: it takes no changes until it is resumed (L3). By a person: the agent does not do that."""
 
     code = "session_paused"
     status = 409
 
+    def __init__(self, session_id: object, *, by: str = "") -> None:
+        told = f" by a person ({by}). Wait until it is resumed." if by else ". Resume it to go on."
+        super().__init__(f"Session {session_id} is paused{told}", session=str(session_id), **({"by": by} if by else {}))
+
+
+class NotPaused(AgentSessionsError):
+    """What is to be resumed is not paused."""
+
+    code = "not_paused"
+    status = 409
+
     def __init__(self, session_id: object) -> None:
-        super().__init__(f"Session {session_id} is paused. Resume it to go on.", session=str(session_id))
+        super().__init__(f"Session {session_id} is not paused; it takes changes as it is.", session=str(session_id))
 
 
 class SessionHeld(AgentSessionsError):
@@ -329,6 +421,42 @@ class StepRefused(AgentSessionsError):
     def __init__(self, step: str, problem: str) -> None:
         super().__init__(f"Step {step}: {problem}", step=step)
         self.step = step
+
+
+class NotHeld(AgentSessionsError):
+    """What is to be taken back is with the agent already."""
+
+    code = "not_held"
+    status = 409
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(f"No person has session {session_id}; the agent has it.", session=str(session_id))
+
+
+class ActorRefused(AgentSessionsError):
+    """Only a person may do that: the consumer, or somebody on the staff."""
+
+    code = "actor_refused"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Only the consumer or the staff of the shop may do that. Ask the consumer.")
+
+
+class TransferRefused(AgentSessionsError):
+    """A session was not taken over (T4): the one answer to a code that is unknown, used, replaced or past its time.
+
+    And to one whose session has ended, is of another consumer, or is with a person who did not allow it.
+    """
+
+    code = "transfer_refused"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This session cannot be taken over with this code: it is unknown, used or past its time, or it is not for "
+            "you. Ask the consumer for a new one."
+        )
 
 
 class Change(Protocol):
@@ -360,6 +488,25 @@ class VersionConflict(AgentSessionsError):
         self.expected = expected
         self.current = current
         self.changes = tuple(changes)
+
+
+class MergeConflict(VersionConflict):
+    """The change was to be merged, but touches what others have changed to something else; nothing was written (V5).
+
+    ``paths`` are JSON pointers of these places.
+    """
+
+    code = "merge_conflict"
+
+    def __init__(self, session_id: object, *, expected: int, current: int, paths: Sequence[str]) -> None:
+        super().__init__(session_id, expected=expected, current=current)
+        self.message = (
+            f"Version {current} of session {session_id} has other values than yours in {len(paths)} place(s) that you "
+            f"changed since version {expected}. Read it, decide again, and send the change based on it."
+        )
+        self.args = (self.message,)
+        self.paths = tuple(paths)
+        self.details = {name: fact for name, fact in self.details.items() if name != "changes"} | {"paths": list(paths)}
 
 
 class SessionBusy(AgentSessionsError):

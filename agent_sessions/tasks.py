@@ -25,9 +25,10 @@ except ModuleNotFoundError as error:
 def expire_sessions(limit: int = 500) -> dict[str, int | bool]:
     """End what is past its deadline or whose key was revoked and seal what has ended, up to ``limit`` of each (L6).
 
-    Return numbers of sessions as ``ended``, ``sealed`` and ``failed``, and whether the limit left any ``remaining``,
-    for the next run.
+    Recorded answers that are a day old are deleted, up to ten times as many (V7). Return numbers of sessions as
+    ``ended``, ``sealed`` and ``failed``, of answers as ``purged``, and whether the limit left any ``remaining``, for
+    the next run.
     """
     done = services.expire_sessions(limit=limit)
-    stopped = max(done.ended, done.sealed) >= limit
+    stopped = max(done.ended, done.sealed, done.purged) >= limit
     return {**asdict(done), "remaining": stopped and any(astuple(selectors.due_sessions()))}

@@ -55,6 +55,9 @@ SITUATIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "text as message size": ({"MAX_MESSAGE_BYTES": "64k"}, "E002", "'MAX_MESSAGE_BYTES'"),
     "short time to live": ({"TTL": {"quote": 59}}, "E003", "'quote'"),
     "negative time to live": ({"TTL": {"standard": -1}}, "E003", "'standard'"),
+    "hasty quote": ({"TTL": {"quote": 299}}, "E013", "'quote'"),
+    "long quote": ({"TTL": {"quote": 901}}, "E013", "'quote'"),
+    "grant for no time": ({"TRANSFER_GRANT_TTL": 0}, "E002", "'TRANSFER_GRANT_TTL'"),
     "unknown cache": ({"STATE_CACHE": "nowhere"}, "E004", "'nowhere'"),
     "no key": ({"MASTER_KEYS": {}}, "E005", "MASTER_KEYS"),
     "key that is no base64": ({"MASTER_KEYS": {"k1": "a passphrase!"}}, "E005", "not base64"),
@@ -91,7 +94,15 @@ def test_every_finding_tells_what_to_do(configure: Any, settings: Any) -> None:
     assert without_hint == []
 
 
-@pytest.mark.parametrize("changes", [{"TTL": {"quote": 60}}, {"MAX_SLICE_BYTES": 10, "MAX_STATE_BYTES": 10}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"TTL": {"standard": 60}},
+        {"TTL": {"quote": 300}},
+        {"TTL": {"quote": 900}},
+        {"MAX_SLICE_BYTES": 10, "MAX_STATE_BYTES": 10},
+    ],
+)
 def test_at_its_limit_a_setting_is_good(configure: Any, changes: dict[str, Any]) -> None:
     configure(**changes)
 

@@ -41,8 +41,9 @@ def test_without_any_setting_there_are_defaults(settings: Any) -> None:
     del settings.AGENT_SESSIONS
 
     assert (package_settings.site, package_settings.merchant) == ("", "default")
-    assert package_settings.kinds == ("standard",)
-    assert package_settings.ttl("standard") == timedelta(minutes=30)
+    assert package_settings.kinds == ("standard", "quote", "approval", "payment", "consumer")
+    minutes = [package_settings.ttl(kind) for kind in package_settings.kinds]
+    assert minutes == [timedelta(minutes=each) for each in (30, 10, 30, 180, 1440)], "L1"
     assert (package_settings.caches_state, package_settings.state_cache) == (True, "")
     assert package_settings.snapshot_every == DEFAULTS["SNAPSHOT_EVERY"]
     assert package_settings.max_slice_bytes <= package_settings.max_state_bytes
@@ -50,10 +51,10 @@ def test_without_any_setting_there_are_defaults(settings: Any) -> None:
 
 def test_kinds_are_added_to_the_default(configure: Any) -> None:
     """L1"""
-    configure(TTL={"quote": 600, "approval": 1800})
+    configure(TTL={"quote": 300, "rental": 1800})
 
-    assert package_settings.kinds == ("standard", "quote", "approval")
-    assert package_settings.ttl("quote") == timedelta(minutes=10)
+    assert package_settings.kinds == ("standard", "quote", "approval", "payment", "consumer", "rental")
+    assert package_settings.ttl("quote") == timedelta(minutes=5)
     assert package_settings.ttl("standard") == timedelta(minutes=30)
     assert package_settings.ttl("unknown") is None
 

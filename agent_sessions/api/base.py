@@ -6,9 +6,10 @@ inside the view, so no renderer and no template machinery is run.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Any, NoReturn
+from functools import lru_cache, partial
+from typing import Any, NoReturn, TypeVar
 
 from django.conf import settings as django_settings
 from django.db import connections, transaction
@@ -19,21 +20,28 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from agent_sessions.api import callers, limits
+from agent_sessions.api import callers, idempotency, limits
 from agent_sessions.api.cors import add_cors, preflight
 from agent_sessions.api.envelopes import answer_to
 from agent_sessions.api.errors import MethodNotAllowed
 from agent_sessions.api.parsing import read_body, read_object
 from agent_sessions.api.tokens import token_of
 from agent_sessions.conf import settings
-from agent_sessions.exceptions import InvalidToken, SignatureRefused
+from agent_sessions.exceptions import AgentSessionsError, InvalidToken, SignatureRefused
 from agent_sessions.identity import AgentIdentity, Outcome
-from agent_sessions.selectors import SessionHead, authenticate
-from agent_sessions.services import caller_pseudonym
+from agent_sessions.selectors import SessionHead, authenticate, authenticate_repeat
+from agent_sessions.services import Claim, caller_pseudonym, claim_key
+
+T = TypeVar("T")
 
 
 class ApiView(APIView):
-    """One endpoint. ``http`` is Django's own request; ``methods`` are those that the endpoint answers."""
+    """One endpoint. ``http`` is Django's own request; ``methods`` are those that the endpoint answers.
+
+    A write with an Idempotency-Key is carried out once, whatever the endpoint (V7). By default all of it is one
+    transaction with keeping its answer. An endpoint that does something slow, or outside of the database, on the way
+    sets ``slow`` and gives what it writes to ``at_once``; and one that opens a session tells it as ``opened``.
+    """
 
     authentication_classes = ()
     permission_classes = ()
@@ -46,11 +54,32 @@ class ApiView(APIView):
     schema = None
 
     methods: tuple[str, ...] = ()
+    slow = False
     http: HttpRequest
     address: str
     identity: AgentIdentity
     allowance: limits.Allowance | None = None
+    _claim: Claim | None = None
     _body: bytes | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answer as APIView does, but a write that is sent again as it was answered before."""
+        self.args, self.kwargs = args, kwargs
+        self.request = self.initialize_request(request, *args, **kwargs)
+        self.headers = self.default_response_headers
+        response: HttpResponseBase
+        try:
+            self.initial(self.request, *args, **kwargs)
+            method = (request.method or "").lower()
+            answer = getattr(self, method, None) if method in self.http_method_names else None
+            if answer is None:
+                self.http_method_not_allowed(self.request, *args, **kwargs)
+            key = idempotency.key_of(request)
+            answer = partial(answer, self.request, *args, **kwargs)
+            response = answer() if key is None else self._answer_once(key, answer)
+        except Exception as error:  # noqa: BLE001 - every error is answered with an envelope
+            response = self.handle_exception(error)
+        return self.finalize_response(self.request, response, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Count the request and tell who sends it. A preflight is no call (contract item 47)."""
@@ -84,9 +113,10 @@ class ApiView(APIView):
     def session(self) -> SessionHead | None:
         """Return the live session that the request speaks for, None without a token. Raises InvalidToken."""
         token = token_of(self.http)
-        if token is None:
-            return None
-        head = authenticate(token)
+        return None if token is None else self._bound(authenticate(token))
+
+    def _bound(self, head: SessionHead) -> SessionHead:
+        """Return the session if its token may be used from here and by this agent. Raises InvalidToken."""
         if settings.bind_to == "address" and head.bound_to and head.bound_to != caller_pseudonym(self.address):
             raise InvalidToken
         if settings.bind_to == "key" and head.agent_key and head.agent_key != self.identity.key:
@@ -99,6 +129,60 @@ class ApiView(APIView):
         if head is None:
             raise InvalidToken
         return head
+
+    def operation(self) -> str:
+        """Name what the request does; keys of different operations have nothing to do with each other."""
+        match = self.http.resolver_match
+        return f"{self.http.method} {match.view_name if match else ''}"
+
+    def key_session(self) -> SessionHead | None:
+        """Return the session that the request's Idempotency-Key belongs to, None for one of the caller.
+
+        It may have ended since, even by the request that is sent again. Raises InvalidToken.
+        """
+        token = token_of(self.http)
+        return None if token is None else self._bound(authenticate_repeat(token))
+
+    def at_once(self, act: Callable[[], T], answered: Callable[[T], HttpResponse]) -> T:
+        """Run ``act``, the part of a slow write that has the effect; under a key together with keeping its answer."""
+        if self._claim is None:
+            return act()
+        return self._claim.complete(act, lambda done: idempotency.recorded(answered(done)))
+
+    def opened(self, session_id: uuid.UUID) -> None:
+        """Have the answer, which holds the new session's token, kept under that session's key."""
+        if self._claim is not None:
+            self._claim.session_id = session_id
+
+    def _answer_once(self, key: str, answer: Callable[[], HttpResponse]) -> HttpResponse:
+        session = self.key_session()
+        if session is None:
+            idempotency.require_unguessable(key)
+        claimed = claim_key(
+            session,
+            caller="" if session is not None else caller_pseudonym(self.identity.key or self.address),
+            operation=self.operation(),
+            key=key,
+            request=idempotency.spelling_of(self.http, self.body),
+        )
+        if isinstance(claimed, bytes):
+            return idempotency.replayed(claimed)
+        self._claim = claimed
+        try:
+            if not self.slow:
+                return claimed.complete(partial(self._decided, answer), idempotency.recorded)
+            response = answer()
+            return response if claimed.kept else claimed.complete(lambda: response, idempotency.recorded)
+        except Exception:
+            claimed.release()
+            raise
+
+    def _decided(self, answer: Callable[[], HttpResponse]) -> HttpResponse:
+        """Answer a refusal inside the transaction: what was written of it stays, as it does without a key."""
+        try:
+            return answer()
+        except AgentSessionsError as refusal:
+            return self.handle_exception(refusal)
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         return preflight()

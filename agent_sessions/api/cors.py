@@ -12,10 +12,12 @@ from agent_sessions.conf import settings
 
 METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS: Final = (
-    "Content-Type, X-Agent-Session, Authorization, X-Session-Token, If-Match, "
+    "Content-Type, X-Agent-Session, Authorization, X-Session-Token, If-Match, Idempotency-Key, "
     "Signature, Signature-Input, Signature-Agent, Content-Digest"
 )
-ANSWER_HEADERS: Final = "ETag, Link, Retry-After, Allow, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+ANSWER_HEADERS: Final = (
+    "ETag, Link, Retry-After, Allow, Idempotent-Replayed, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
 _PREFLIGHT_SECONDS: Final = "7200"
 
 

@@ -63,3 +63,14 @@ class LimitsUnavailable(AgentSessionsError):
 
     def __init__(self) -> None:
         super().__init__("The site cannot count requests right now and answers none. Try again in a few seconds.")
+
+
+class StreamsExhausted(AgentSessionsError):
+    """This process has as many live streams open as MAX_STREAMS allows."""
+
+    code = "streams_exhausted"
+    status = 503
+    retry_after = 5
+
+    def __init__(self) -> None:
+        super().__init__("No more live streams are to be had right now. Ask without Accept: text/event-stream instead.")

@@ -10,13 +10,15 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from rest_framework.request import Request
 
-from agent_sessions import selectors
-from agent_sessions.api.resource import Operation, SessionResource
+from agent_sessions import selectors, services
+from agent_sessions.api.resource import Operation, SessionResource, as_parameter
 from agent_sessions.api.schemas import DIFFERENCE, STATE_VIEW, VERSION
 from agent_sessions.audit.events import format_time
 from agent_sessions.domain.differences import Difference
-from agent_sessions.exceptions import InvalidParameter
+from agent_sessions.domain.state import AGENT_WRITABLE
+from agent_sessions.exceptions import InvalidParameter, InvalidValue
 from agent_sessions.selectors import SessionHead, StateView, VersionInfo
+from agent_sessions.selectors.history import local_name
 
 _MOST: Final = 500
 _AFTER = {"type": "integer", "minimum": 0, "description": "Only what has a higher number."}
@@ -57,7 +59,31 @@ class StateAtView(SessionResource):
                 "at": {"type": "string", "format": "date-time", "description": "A time with its offset."},
                 "seconds_ago": {"type": "integer", "minimum": 0},
             },
-        )
+        ),
+        "PATCH": Operation(
+            "session.variables",
+            f"Change what is the agent's own, by a merge patch (RFC 7396): {', '.join(AGENT_WRITABLE)}.",
+            {
+                "type": "object",
+                "required": ["version", "merged"],
+                "properties": {
+                    "version": {"type": "integer", "minimum": 1},
+                    "merged": {"type": "boolean", "description": "Others had moved the session on meanwhile."},
+                },
+            },
+            query={
+                "on_conflict": {
+                    "enum": ["refuse", "merge"],
+                    "description": "What to do if the session is no longer at the version that If-Match names.",
+                },
+                "scope": {
+                    "enum": ["shared", "local"],
+                    "description": "local: the patch is one of the agent's own scope, which other agents do not see.",
+                },
+            },
+            body={"type": "object"},
+            changes=True,
+        ),
     }
 
     def get(self, request: Request) -> HttpResponse:
@@ -74,7 +100,21 @@ class StateAtView(SessionResource):
             view = selectors.state_at_time(head, timezone.now() - ago)
         else:
             view = selectors.current_state(head)
-        return self.answered(state_answer(view), version=head.version)
+        return self.answered(state_answer(view, head), version=head.version)
+
+    def patch(self, request: Request) -> HttpResponse:
+        head = self.required_session()
+        try:
+            written = services.write_variables(
+                head,
+                patch=self.read_object(),
+                expected_version=self.expected_version(head),
+                merging=self.choice("on_conflict", ("refuse", "merge")) == "merge",
+                local=self.choice("scope", ("shared", "local")) == "local",
+            )
+        except InvalidValue as refused:
+            raise as_parameter(refused) from None
+        return self.answered({"version": written.version, "merged": written.merged}, version=written.version)
 
     def _time(self) -> datetime:
         try:
@@ -120,14 +160,12 @@ def version_answer(head: SessionHead, version: VersionInfo) -> dict[str, Any]:
     }
 
 
-def state_answer(view: StateView) -> dict[str, Any]:
-    return {"version": view.version, "schema": view.schema, "state": view.state}
+def state_answer(view: StateView, head: SessionHead) -> dict[str, Any]:
+    """Return a state as the session's agent may see it."""
+    return {"version": view.version, "schema": view.schema, "state": view.seen_by(local_name(head))}
 
 
 def difference_answer(one: Difference) -> dict[str, Any]:
     """Return a difference; what was not there before, or is no more, is left out."""
     answer: dict[str, Any] = {"kind": one.kind, "path": one.path, "text": one.text}
-    for name, value in (("before", one.old), ("after", one.new)):
-        if value is not None:
-            answer[name] = value
-    return answer
+    return answer | {name: value for name, value in (("before", one.old), ("after", one.new)) if value is not None}

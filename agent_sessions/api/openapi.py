@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 import agent_sessions
 from agent_sessions.api import schemas
 from agent_sessions.api.envelopes import JSON_TYPE, answer_to
+from agent_sessions.api.idempotency import REPLAYED, WRITES
 from agent_sessions.api.manifest import api_path, origin_of, published
 from agent_sessions.api.resource import Operation
 from agent_sessions.api.resources import RESOURCES, Resource
@@ -61,6 +62,7 @@ def description(origin: str) -> dict[str, Any]:
         address = api_path() + re.sub(r":([^/]+)", r"{\1}", capability.path)
         for method in capability.methods:
             paths.setdefault(address, {})[method.lower()] = _operation(capability, method)
+    _tell_how_to_retry(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -78,17 +80,29 @@ def description(origin: str) -> dict[str, Any]:
             },
             "schemas": schemas.COMPONENTS,
             "headers": schemas.HEADERS,
-            "parameters": {"IfMatch": schemas.IF_MATCH},
+            "parameters": {"IfMatch": schemas.IF_MATCH, "IdempotencyKey": schemas.IDEMPOTENCY_KEY},
             "responses": {
                 status: {
                     "description": schemas.REFUSALS[status],
                     "content": schemas.json_content({"$ref": "#/components/schemas/Refusal"}),
-                    "headers": _headers(*(("Retry-After",) if status == "429" else ())),
+                    "headers": _headers(*(("Retry-After",) if status in ("409", "429") else ())),
                 }
                 for status in schemas.REFUSALS
             },
         },
     }
+
+
+def _tell_how_to_retry(paths: dict[str, dict[str, Any]]) -> None:
+    """Add to every write that it takes an Idempotency-Key, and what comes of it (V7)."""
+    for operations in paths.values():
+        for method, operation in operations.items():
+            if method.upper() in WRITES:
+                operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+                responses = operation["responses"]
+                for status in responses.keys() - schemas.REFUSALS.keys():
+                    responses[status]["headers"] |= _headers(REPLAYED)
+                responses["422"] = {"$ref": "#/components/responses/422"}
 
 
 def _operation(capability: Capability, method: str) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class SessionResource(ApiView):
         super().__init_subclass__(**kwargs)
         cls.methods = tuple(cls.operations)
 
+    def key_session(self) -> SessionHead | None:
+        told = self.operations.get(self.http.method or "")
+        return super().key_session() if told is not None and told.with_token else None
+
     def expected_version(self, head: SessionHead) -> int | None:
         """Return the version that If-Match names, None without it. Raises MalformedRequest."""
         return expected_version(self.http.META.get("HTTP_IF_MATCH"), head.version)
@@ -65,6 +69,13 @@ class SessionResource(ApiView):
         if not (text.isascii() and text.isdigit() and len(text) < 16 and least <= int(text) <= most):
             raise InvalidParameter(name, f"Send a whole number from {least} to {most}.")
         return int(text)
+
+    def choice(self, name: str, known: tuple[str, ...]) -> str:
+        """Return which of some words the query chose, the first without it. Raises InvalidParameter."""
+        chosen = self.http.GET.get(name, known[0])
+        if chosen not in known:
+            raise InvalidParameter(name, f"Send {' or '.join(known)}.")
+        return chosen
 
     def _handle(self, error: Exception, context: dict[str, Any]) -> HttpResponse:
         response = super()._handle(error, context)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from agent_sessions.api.conversation import MessagesView
+from agent_sessions.api.events import EventsView
 from agent_sessions.api.history import DifferencesView, StateAtView, VersionsView
 from agent_sessions.api.resource import SessionResource
 
@@ -22,4 +24,6 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource("versions", "versions", VersionsView),
     Resource("state", "state", StateAtView),
     Resource("differences", "differences", DifferencesView),
+    Resource("messages", "messages", MessagesView),
+    Resource("events", "events", EventsView),
 )

@@ -97,6 +97,17 @@ ARTIFACT: Final[Schema] = {
         "public_key": _TEXT,
     },
 }
+TURN: Final[Schema] = {
+    "type": "object",
+    "required": ["session_id", "number", "role", "content", "created_at"],
+    "properties": {
+        "session_id": {"type": "string", "format": "uuid", "description": "The session that it was said in."},
+        "number": {"type": "integer", "minimum": 1},
+        "role": _TEXT,
+        "content": {},
+        "created_at": _TIME,
+    },
+}
 VERSION: Final[Schema] = {
     "type": "object",
     "required": ["number", "version_id", "kind", "actor", "created_at", "committed"],
@@ -114,7 +125,10 @@ STATE_VIEW: Final[Schema] = {
     "required": ["version", "schema", "state"],
     "properties": {
         "version": {"type": "integer", "minimum": 1},
-        "schema": {"type": "integer", "description": "The schema that it was stored with; it is told in the current one."},
+        "schema": {
+            "type": "integer",
+            "description": "The schema that it was stored with; it is told in the current one.",
+        },
         "state": {"type": "object"},
     },
 }
@@ -159,6 +173,10 @@ SESSION: Final[Schema] = {
 }
 COMPONENTS: Final[Schema] = {"Refusal": REFUSAL, "Handoff": HANDOFF}
 HEADERS: Final[Schema] = {
+    "Idempotent-Replayed": {
+        "description": "true: this request was carried out before, and this is what it was answered then.",
+        "schema": {"const": "true"},
+    },
     "ETag": {"description": 'The session\'s version after the call, as "v3".', "schema": _TEXT},
     "Link": {"description": "Where agents.json is.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}},
@@ -173,15 +191,25 @@ IF_MATCH: Final[Schema] = {
     "description": 'The version that the call is based on, as "v3". If the session has moved on, nothing is written.',
     "schema": _TEXT,
 }
+IDEMPOTENCY_KEY: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes the request safe to send again: for 24 hours the same key and request get the same answer, "
+    "and have one effect. Unique for each request, such as a UUID, with quotes or without; 16 characters or more "
+    "where no session token is sent.",
+    "schema": {"type": "string", "pattern": r'^("[!#-\[\]-~]{1,255}"|[!#-+\--\[\]-~]{1,255})$'},
+}
 REFUSALS: Final[Mapping[str, str]] = {
     "400": "Something in the request is missing or wrong, or the store cannot do it.",
     "401": "The session token is missing, invalid or expired.",
     "403": "A rule of the site, or of the consumer, does not allow it.",
     "404": "There is nothing at this address, or no such item.",
     "405": "The address does not take this method.",
-    "409": "The session has changed meanwhile, or is closed.",
+    "409": "The session has changed meanwhile, or is closed, or the same request is being carried out.",
     "412": "The session is no longer at the version that If-Match names.",
     "413": "The body, or what the session would hold, is too large.",
+    "422": "The Idempotency-Key came with another request before, or a session cannot hold what was sent.",
     "425": "The session is still active.",
     "429": "Too many requests in this minute, or too many live sessions.",
     "500": "The site failed.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from django.http import HttpResponse, QueryDict
@@ -28,6 +29,7 @@ from agent_sessions.exceptions import (
     SessionNotFound,
     VersionConflict,
 )
+from agent_sessions.selectors import SessionHead
 from agent_sessions.services._texts import MAX_NOTE
 from agent_sessions.store import Capability, StoreContext
 from agent_sessions.store.cart import cart_answer
@@ -64,6 +66,7 @@ class SessionView(ApiView):
         }
         if settings.audit:
             data["audit"] = True
+        self.opened(opened.session_id)
         response = success(data, status=201)
         response["ETag"] = etag(opened.version)
         return response
@@ -88,6 +91,10 @@ class SessionView(ApiView):
         response = success(data)
         response["ETag"] = etag(ended.version)
         return response
+
+    def key_session(self) -> SessionHead | None:
+        # Whoever opens a session speaks for none yet, whatever token of an earlier one comes along.
+        return None if self.http.method == "POST" else super().key_session()
 
     def _open(self, body: Mapping[str, Any]) -> tuple[services.OpenedSession, Scope]:
         texts = {name: _text(body, name) for name in _FIELDS}
@@ -116,12 +123,10 @@ class SessionView(ApiView):
 class CapabilityView(ApiView):
     """Every registered capability, by its path and method (contract items 30 to 48)."""
 
+    slow = True  # a handler may ask anybody anything
+
     def call(self, request: Request, rest: str = "") -> HttpResponse:
-        match = self._match(rest)
-        method = "GET" if self.http.method == "HEAD" else self.http.method or ""
-        capability = match.by_method.get(method)
-        if capability is None:
-            raise MethodNotAllowed(match.by_method)
+        match, method, capability = self._called(rest)
         session = self.required_session() if capability.requires_session else self.session()
         given, text = self._given(capability, match, method)
         if_match = None if session is None else self.http.META.get("HTTP_IF_MATCH")
@@ -134,18 +139,28 @@ class CapabilityView(ApiView):
                 text=text,
                 method=method,
                 expected_version=None if session is None else expected_version(if_match, session.version),
+                writing=partial(self.at_once, answered=_answered),
             )
         except VersionConflict as conflict:
             return conflicted(conflict, if_match)
-        response = success(answer.data, status=answer.status)
-        if answer.version is not None:
-            response["ETag"] = etag(answer.version)
-        return response
+        return _answered(answer)
 
     get = post = put = patch = delete = call
 
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> NoReturn:
         raise MethodNotAllowed(self._match(kwargs.get("rest", "")).by_method)
+
+    def operation(self) -> str:
+        _, method, capability = self._called(self.kwargs.get("rest", ""))
+        return f"{method} capability {capability.name}"
+
+    def _called(self, rest: str) -> tuple[Match, str, Capability]:
+        match = self._match(rest)
+        method = "GET" if self.http.method == "HEAD" else self.http.method or ""
+        capability = match.by_method.get(method)
+        if capability is None:
+            raise MethodNotAllowed(match.by_method)
+        return match, method, capability
 
     def _match(self, rest: str) -> Match:
         match = offer().match("/" + rest) if rest else None
@@ -241,6 +256,13 @@ def session_answer(seen: selectors.SessionOverview) -> dict[str, Any]:
     told = {"warning": seen.warning, "parent_request": head.parent_request, "approval": seen.approval}
     told |= {"stale": seen.stale, "holds": seen.holds, "steps": seen.steps}
     return answer | {name: value for name, value in told.items() if value}
+
+
+def _answered(answer: services.Answer) -> HttpResponse:
+    response = success(answer.data, status=answer.status)
+    if answer.version is not None:
+        response["ETag"] = etag(answer.version)
+    return response
 
 
 def conflicted(conflict: VersionConflict, if_match: str | None) -> HttpResponse:

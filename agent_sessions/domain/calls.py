@@ -22,7 +22,28 @@ COMMITTED, STEP_DONE = "session.committed", "step.done"
 STANDING_KINDS = frozenset({PAUSED, RESUMED, HANDED_OVER, TAKEN_BACK, COMMITTED, STEP_DONE})
 """Kinds whose events may tell, among their parameters, what the session's row says of ``STANDING``."""
 STANDING = ("paused_at", "held_by", "committed_version")
-RESERVED_KINDS = STANDING_KINDS | {"session.created", "session.ended", "state.migrated", "conversation.message_added"}
+APPROVAL_REQUESTED, APPROVAL_GRANTED = "approval.requested", "approval.granted"
+APPROVAL_REJECTED, APPROVAL_ESCALATED = "approval.rejected", "approval.escalated"
+APPROVAL_EXPIRED, APPROVAL_VOIDED = "approval.expired", "approval.voided"
+APPROVAL_USED, APPROVAL_ATTEMPT_FAILED = "approval.used", "approval.attempt_failed"
+APPROVAL_KINDS = frozenset(
+    {
+        APPROVAL_REQUESTED,
+        APPROVAL_GRANTED,
+        APPROVAL_REJECTED,
+        APPROVAL_ESCALATED,
+        APPROVAL_EXPIRED,
+        APPROVAL_VOIDED,
+        APPROVAL_USED,
+        APPROVAL_ATTEMPT_FAILED,
+    }
+)
+"""Kinds of what happens to an approval (L5)."""
+RESERVED_KINDS = (
+    STANDING_KINDS
+    | APPROVAL_KINDS
+    | {"session.created", "session.ended", "state.migrated", "conversation.message_added"}
+)
 """Kinds that readers and verifiers rely on; only the package itself writes them."""
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 

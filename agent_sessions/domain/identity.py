@@ -63,11 +63,23 @@ class Actor:
     def __str__(self) -> str:
         return f"{self.kind}:{self.ref}" if self.ref else self.kind
 
+    @property
+    def is_person(self) -> bool:
+        return self.kind in ("consumer", "staff")
+
     @classmethod
     def parse(cls, text: str) -> Actor:
         """Return the actor that ``str()`` wrote as ``text``. Raises InvalidValue."""
         kind, _, ref = text.partition(":")
         return cls(kind, ref)
+
+
+def may_decide(held_by: str, actor: Actor) -> bool:
+    """Tell whether ``actor`` may say what becomes of a session that a person has: that person, or any of the staff.
+
+    ``held_by`` is an Actor's text.
+    """
+    return actor.kind == "staff" or (actor.is_person and held_by.partition(":")[0] == actor.kind)
 
 
 AGENT = Actor("agent")

@@ -20,7 +20,7 @@ from enum import StrEnum
 import msgspec
 
 from agent_sessions.domain.leaves import Found, alike, fields
-from agent_sessions.domain.patch import apply_patch, diff, inverse
+from agent_sessions.domain.patch import apply_patch, diff
 from agent_sessions.domain.slices.fields import Time
 from agent_sessions.domain.values import MAX_INTEGER, escape_key
 from agent_sessions.types import Patch, State
@@ -135,11 +135,9 @@ def merge(base: State, theirs: State, patch: Patch, rules: Iterable[MergeRule] =
     their paths. Never raises for what a session can hold.
     """
     ours = apply_patch(base, patch)
-    # Inverted twice, a patch is what it really changes, found without reading anything else.
-    changes = inverse(ours, inverse(base, patch))
     asked = [(tuple(rule.path.split("/")), rule) for rule in (_OTHERWISE, *rules)]
     conflicts: list[Conflict] = []
-    merged = _merge(_Place("", base, theirs, ours, asked), changes, conflicts)
+    merged = _merge(_Place("", base, theirs, ours, asked), diff(base, ours), conflicts)
     if conflicts:
         return Merged({}, tuple(sorted(conflicts, key=lambda conflict: conflict.path)))
     if _basket_differs(base, theirs) and _basket_differs(base, ours):
@@ -176,13 +174,9 @@ def _merge(place: _Place, changes: Patch, conflicts: list[Conflict]) -> Patch:
     merged: Patch = {}
     for key, change in changes.items():
         here = place.at(key)
-        if here.theirs is here.base:
-            merged[key] = change
-            continue
         rest, rule = [one for one in here.rules if one[0] in ((), _ALL_BELOW)][-1]
         open_map = rule.how is How.KEYS or rest == _ALL_BELOW
-        was_map = here.base is None or type(here.base) is dict
-        if open_map and was_map and type(here.theirs) is dict and type(change) is dict:
+        if open_map and type(here.theirs) is dict and type(change) is dict:
             disputed = _disputed(here, rule)
             conflicts += disputed
             inner = {} if disputed else _merge(here, change, conflicts)

@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from agent_sessions.domain.values import MAX_KEY_LENGTH
 from agent_sessions.types import JSONValue, Patch, State
 
 ITEM: Final = "item"
 VOUCHER: Final = "voucher"
 CONSUMER: Final = "consumer"
 KINDS: Final = (ITEM, VOUCHER, CONSUMER)
-MAX_REFERENCE: Final = 220
+MAX_REFERENCE: Final = MAX_KEY_LENGTH
 
 
 def reference(kind: str, name: str) -> str:
-    """Return the reference of something outside, at most 220 characters."""
+    """Return the reference of something outside, as long as a key of a state at most."""
     told = f"{kind}:{name}"
     return told if len(told) <= MAX_REFERENCE else f"{kind}:sha256:{hashlib.sha256(name.encode()).hexdigest()}"
 

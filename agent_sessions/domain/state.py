@@ -101,8 +101,14 @@ def check_whole(state: State) -> None:
     _check_fit(state)
 
 
-def check_agent_patch(patch: Patch) -> None:
+LOCAL = "local"
+"""The agent's variable that holds the scopes which single agents keep for themselves, by their names (C4)."""
+
+
+def check_agent_patch(patch: Patch, *, own: str = "") -> None:
     """Check that ``patch`` touches only what an agent may write itself; call ``check_patch`` on it before.
+
+    ``own`` is the agent's own scope; other agents' are not its to write.
 
     Deleting a part deletes everything in it, so a null or another value in the place of a map that holds more than
     the agent's own is refused too. Raises InvalidValue with the JSON pointer of what is not the agent's.
@@ -111,6 +117,12 @@ def check_agent_patch(patch: Patch) -> None:
         if name not in _SHAPES:
             _refuse_slice(name)
     _check_own(patch, "")
+    variables = patch.get("agent", {})
+    if type(variables) is not dict:
+        raise InvalidValue("/agent", f"Name the variables to change; {LOCAL} holds other agents' own.")
+    scopes = variables.get(LOCAL, {})
+    if type(scopes) is not dict or scopes.keys() - {own}:
+        raise InvalidValue(f"/agent/{LOCAL}", "An agent writes its own scope only.")
 
 
 def state_json_schema() -> dict[str, Any]:

@@ -1,7 +1,15 @@
 """Every read. These names are the public surface; see docs/python.md."""
 
-from agent_sessions.selectors._heads import SessionHead, authenticate, get_session, read_head, session_of_token
+from agent_sessions.selectors._heads import (
+    SessionHead,
+    authenticate,
+    authenticate_repeat,
+    get_session,
+    read_head,
+    session_of_token,
+)
 from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
+from agent_sessions.selectors.conversation import Ancestor, Found, ancestors, search_messages
 from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request
 from agent_sessions.selectors.history import (
     StateView,
@@ -20,14 +28,18 @@ from agent_sessions.selectors.verification import SessionReport, verify_session
 
 __all__ = [
     "DISCLOSURES",
+    "Ancestor",
     "DueSessions",
+    "Found",
     "SessionHead",
     "SessionOverview",
     "SessionReport",
     "StateView",
     "Turn",
     "VersionInfo",
+    "ancestors",
     "authenticate",
+    "authenticate_repeat",
     "compare",
     "current_state",
     "due_sessions",
@@ -40,6 +52,7 @@ __all__ = [
     "overview",
     "private_values",
     "read_head",
+    "search_messages",
     "session_ids",
     "session_of_token",
     "state_at_time",

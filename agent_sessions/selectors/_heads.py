@@ -129,6 +129,10 @@ def read_head(session_id: uuid.UUID) -> SessionHead:
     return _head(session_id, rows[0])
 
 
+def id_of(session: SessionHead | uuid.UUID) -> uuid.UUID:
+    return session.session_id if isinstance(session, SessionHead) else session
+
+
 def lock_head(session_id: uuid.UUID) -> SessionHead:
     """Read where a session stands; until the transaction that is open ends, nobody else moves it.
 
@@ -205,11 +209,13 @@ def authenticate_repeat(token: str) -> SessionHead:
     """Return the session that ``token`` speaks for, or spoke for until it ended: to tell again what was answered (V7).
 
     Raises InvalidToken as ``authenticate`` does, but not for a session that has come to its end; still for one that was
-    revoked, erased since, or is quarantined.
+    revoked, has been erased or is quarantined.
     """
     head, revoked = _by_token(token)
-    ended = head.status in (*LIVE, Status.ENDED) and head.end_reason != EndReason.REVOKED
-    if revoked or not (head.is_live() or (ended and head.wrapped_key is not None)):
+    gone = (
+        head.status is Status.QUARANTINED or head.end_reason == EndReason.REVOKED.value or head.wrapped_key is None
+    )
+    if revoked or (gone and not head.is_live()):
         raise InvalidToken
     return head
 

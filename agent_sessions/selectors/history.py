@@ -12,6 +12,7 @@ from agent_sessions.crypto.canonical import parse_strict
 from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.migrations import migrate
 from agent_sessions.domain.patch import copy_state
+from agent_sessions.domain.state import LOCAL
 from agent_sessions.exceptions import InvalidValue, SessionDamaged, VersionNotFound
 from agent_sessions.models import AuditEvent, Message, SessionVersion
 from agent_sessions.selectors import _rows, _states
@@ -30,6 +31,16 @@ class StateView:
     version: int
     schema: int
     state: State
+
+    def seen_by(self, name: str) -> State:
+        """Return the state as the agent sees it whose own scope is ``name``: without the scopes of others (C4)."""
+        variables = self.state.get("agent")
+        scopes = variables.get(LOCAL) if isinstance(variables, dict) else None
+        if not isinstance(variables, dict) or not isinstance(scopes, dict) or not scopes.keys() - {name}:
+            return self.state
+        own = {LOCAL: {name: scopes[name]}} if name in scopes else {}
+        shared = {key: value for key, value in variables.items() if key != LOCAL}
+        return {**self.state, "agent": {**shared, **own}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,11 @@ class Turn:
     role: str
     content: JSONValue
     created_at: datetime
+
+
+def local_name(head: SessionHead) -> str:
+    """Return the name of the scope that the session's agent keeps for itself: its verified key or else its name."""
+    return head.agent_key or head.agent_name or "agent"
 
 
 def current_state(session: SessionHead | uuid.UUID) -> StateView:

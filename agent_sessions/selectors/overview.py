@@ -8,7 +8,6 @@ from typing import Final
 
 from django.utils import timezone
 
-from agent_sessions.conf import settings
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors.history import current_state
@@ -76,7 +75,8 @@ def _possible(head: SessionHead, state: State, stale: dict[str, JSONValue]) -> t
         return ("session.resume", "session.renew", "session.end")
     if head.held_by:
         return ("session.takeback",)
-    possible = ["session.variables", "session.pause", "session.handover", "session.renew", "session.fork", "session.end"]
+    possible = ["session.variables", "session.pause", "session.handover", "session.renew", "session.fork"]
+    possible.append("session.end")
     if head.committed_version < head.version:
         possible.append("session.commit")
     if 0 < head.committed_version < head.version:

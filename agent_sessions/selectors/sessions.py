@@ -10,22 +10,23 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from agent_sessions.domain.lifecycle import LIVE, Status
-from agent_sessions.models import Session, SiteKey
+from agent_sessions.models import IdempotencyRecord, Session, SiteKey
 from agent_sessions.selectors import _rows
 
 
 @dataclass(frozen=True, slots=True)
 class DueSessions:
-    """What the expiry job has before it: numbers of sessions."""
+    """What the expiry job has before it: numbers of sessions, and of recorded ``answers`` to delete."""
 
     overdue: int
     revoked: int
     unsealed: int
+    answers: int = 0
 
 
 def due_sessions() -> DueSessions:
-    """Count the sessions that wait for ``expire_sessions``."""
-    return DueSessions(overdue().count(), revoked().count(), unsealed().count())
+    """Count what waits for ``expire_sessions``."""
+    return DueSessions(overdue().count(), revoked().count(), unsealed().count(), old_answers().count())
 
 
 def overdue() -> QuerySet[Session]:
@@ -42,6 +43,12 @@ def revoked() -> QuerySet[Session]:
 def unsealed() -> QuerySet[Session]:
     """Ended sessions without an artifact."""
     return _sessions().filter(status=Status.ENDED.value, sealed_at__isnull=True)
+
+
+def old_answers() -> QuerySet[IdempotencyRecord]:
+    """Idempotency-Keys, with what they were answered, that are kept no longer (V7)."""
+    alias = _rows.write_connection().alias
+    return IdempotencyRecord.objects.using(alias).filter(expires_at__lte=timezone.now())
 
 
 def session_ids() -> Iterator[uuid.UUID]:

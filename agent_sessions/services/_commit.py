@@ -41,6 +41,7 @@ from agent_sessions.selectors._states import current, replay
 from agent_sessions.services import _write
 from agent_sessions.services._entries import Draft, event_row, moved, version_row
 from agent_sessions.services._quarantine import quarantine
+from agent_sessions.services._voiding import void_stored, voided_by
 from agent_sessions.signals import session_changed
 from agent_sessions.types import JSONValue
 
@@ -146,20 +147,41 @@ def _attempt(head: SessionHead, draft: Draft, row: Changing | None, message: Add
         return _migrate_and_attempt(head, key, draft)
     added = message(head, key) if message is not None else None
     event_id = new_id()
-    version, known = None, None
+    version, known, voided = None, None, None
     if draft.patch is not None:
+        before = current(head, key) if draft.patch else None
+        if before is not None:
+            draft, voided = voided_by(draft, before.state)
         schema = shapes.SCHEMA_VERSION if draft.patch or draft.kind == MIGRATED else head.schema
-        version, known = version_row(head, key, draft.patch, event_id, schema)
+        version, known = version_row(head, key, draft.patch or {}, event_id, schema, before)
     public: Mapping[str, JSONValue] = {} if changed is None else changed.told
     number = None if version is None else version.number
     event = event_row(head, key, draft, now=now, event_id=event_id, number=number, public=public)
-    if not _write.write(event, version, row=changed, message=added):
+    after = head if version is None else moved(head, event, version, changed)
+    write = partial(_write.write, event, version, row=changed, message=added)
+    if not (write() if voided is None else _write_and_void(write, after, voided)):
         return None
-    if version is not None and known is not None:
-        _cache.put(moved(head, event, version, changed), known, key)
+    if known is not None:
+        _cache.put(after, known, key)
     made = Committed(head.session_id, number or head.version, event.head_seq + 1, event_id, draft.kind, now)
     announce(made)
     return made
+
+
+def _write_and_void(write: Callable[[], bool], after: SessionHead, voided: Draft) -> bool:
+    """Write a change of the cart and the end of the approval that was asked for it, or neither.
+
+    ``after`` is where the session stands after the change.
+    """
+
+    def act() -> bool:
+        if not write():
+            return False
+        if void_stored(after.session_id, voided) and _attempt(after, voided, None, None) is None:
+            raise SessionRevoked(after.session_id)  # nothing else can come between: the row is ours
+        return True
+
+    return _rows.in_transaction(f"Session {after.session_id}", act)
 
 
 def commit_first(

@@ -43,15 +43,18 @@ class Draft:
 
 
 def version_row(
-    head: SessionHead, key: bytes, patch: Patch, uid: uuid.UUID, schema: int
+    head: SessionHead, key: bytes, patch: Patch, uid: uuid.UUID, schema: int, before: KnownState | None = None
 ) -> tuple[VersionRow, KnownState | None]:
-    """Apply the patch, check what it makes, and seal it; with a snapshot if one is due."""
+    """Apply the patch, check what it makes, and seal it; with a snapshot if one is due.
+
+    ``before`` is the state that it changes, if that has been read.
+    """
     number, snapshot, snapshot_version = head.version + 1, None, head.snapshot_version
     if not patch:
         sealed = seal_document(key, head.session_id, PATCH, number, patch)
         patch_bytes = head.patch_bytes + len(sealed)
         return VersionRow(number, uid, schema, sealed, None, snapshot_version, patch_bytes), None
-    before = current(head, key)
+    before = before or current(head, key)
     after = applied(before, patch)
     added, removed = moved_references(before.state, after.state, patch)
     sealed = seal_document(key, head.session_id, PATCH, number, patch)

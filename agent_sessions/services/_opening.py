@@ -24,7 +24,7 @@ from agent_sessions.crypto.tokens import issue_token, token_digest
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import AGENT, Actor, Agent, Scope
 from agent_sessions.domain.ids import new_id
-from agent_sessions.domain.lifecycle import LIVE, Lineage, Status, is_expired
+from agent_sessions.domain.lifecycle import LIVE, Lineage, Origin, Status, is_expired
 from agent_sessions.domain.state import SCHEMA_VERSION
 from agent_sessions.domain.values import check_patch
 from agent_sessions.exceptions import InvalidValue, TooManySessions
@@ -32,6 +32,7 @@ from agent_sessions.models import Caller, Session, SessionKey, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._cache import measured
 from agent_sessions.selectors._heads import SessionHead, data_key_context
+from agent_sessions.selectors.audit import private_values
 from agent_sessions.services._commit import Committed, announce, commit_first
 from agent_sessions.services._entries import Draft, applied
 from agent_sessions.services._texts import MAX_NOTE, check_text
@@ -144,6 +145,42 @@ def prepare(
     draft = Draft(CREATED, actor, call, patch=begun, private=_present(purpose=purpose, consumer=consumer))
     opened = OpenedSession(session_id, token, 1, expires_at)
     return Opening(opened, session, key, master_key_id, wrapped, draft, max_sessions)
+
+
+def prepare_from(
+    head: SessionHead,
+    origin: Origin,
+    state: State,
+    *,
+    version: int,
+    agent: Agent | None = None,
+    kind: str = "",
+    until: datetime | None = None,
+    caller: str,
+    bound_to: str,
+    max_sessions: int = 0,
+    call: Call = NO_CALL,
+) -> Opening:
+    """Make a session that goes on from ``version`` of another one, for the same consumer, within the same scope.
+
+    Raises what ``prepare`` raises, SessionDamaged, ContentErased.
+    """
+    return prepare(
+        agent=agent or head.agent,
+        consumer=head.consumer,
+        merchant=head.merchant,
+        scope=head.scope,
+        kind=kind or head.kind,
+        purpose=str(private_values(head, 1).get("purpose", "")),
+        state=state,
+        parent_request=head.parent_request,
+        lineage=Lineage(origin, head.session_id, version, head.family),
+        until=until,
+        caller=caller,
+        bound_to=bound_to,
+        max_sessions=max_sessions,
+        call=call,
+    )
 
 
 def _store(opening: Opening) -> Committed:

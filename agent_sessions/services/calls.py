@@ -6,7 +6,7 @@ that has made of the session, unless the caller named the version that its call 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -55,6 +55,13 @@ class Answer:
     version: int | None = None
 
 
+Writing = Callable[[Callable[[], Answer]], Answer]
+
+
+def _as_it_is(write: Callable[[], Answer]) -> Answer:
+    return write()
+
+
 def call_capability(
     capability: Capability,
     given: Mapping[str, object],
@@ -64,17 +71,21 @@ def call_capability(
     text: Collection[str] = (),
     method: str = "",
     expected_version: int | None = None,
+    writing: Writing = _as_it_is,
 ) -> Answer:
     """Carry out one call of a capability. ``text`` names what of ``given`` came as text (query string, path).
 
     With a session the call is an event of its history, refusals too; if that cannot be written, the call fails. Not to
-    be called inside a transaction: what rolls back takes the record of the call with it.
+    be called inside a transaction: what rolls back takes the record of the call with it. ``writing`` is given the part
+    that writes and returns its answer, so that it can be one transaction with something else; see ``Claim.complete``.
 
     Raises InvalidParameter, PolicyDenied, CartProblem, ItemNotFound, NoStore, InvalidToken (it needs a session and got
     none), VersionConflict (only against an ``expected_version``, or when eight runs in a row were overtaken), and what
     ``change_session`` raises.
     """
-    attempt = _Attempt(capability, given, text, ctx, method or capability.method, expected_version, timezone.now())
+    attempt = _Attempt(
+        capability, given, text, ctx, method or capability.method, expected_version, writing, timezone.now()
+    )
     for number in range(_ATTEMPTS):
         try:
             return attempt.run(session)
@@ -96,6 +107,7 @@ class _Attempt:
     ctx: StoreContext
     method: str
     expected_version: int | None
+    writing: Writing
     started_at: datetime
 
     def run(self, session: SessionHead | None) -> Answer:
@@ -147,7 +159,8 @@ class _Attempt:
             if objection is not None and not objection.allowed:
                 raise _denial(objection)
             verdict = objection or verdict
-        return self._write(session, outcome, replace(told, policy_rule=verdict.rule, response_status=outcome.status))
+        told = replace(told, policy_rule=verdict.rule, response_status=outcome.status)
+        return self.writing(lambda: self._write(session, outcome, told))
 
     def _write(self, session: SessionHead, outcome: Outcome, told: Call) -> Answer:
         kind = outcome.kind or self.capability.kind

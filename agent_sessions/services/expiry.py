@@ -1,4 +1,4 @@
-"""What a job does every minute: end the sessions that are over, seal those that have ended (L6)."""
+"""What a job does every minute: end the sessions that are over, seal those that have ended, and forget (L6, V7)."""
 
 from __future__ import annotations
 
@@ -20,28 +20,33 @@ from agent_sessions.selectors import _rows
 from agent_sessions.selectors.sessions import ids_of, overdue, revoked, unsealed
 from agent_sessions.services._texts import check_text
 from agent_sessions.services.artifacts import seal_artifact
+from agent_sessions.services.idempotency import purge_idempotency_records
 from agent_sessions.services.keys import revoke_token_key
 from agent_sessions.services.sessions import end_session, expire_session
 
 logger = logging.getLogger("agent_sessions")
 
 CALLER_KEPT = timedelta(days=1)
+ANSWERS_PER_SESSION = 10
+"""So many more answers than sessions are dealt with in one run: there are several to each, and deleting is quick."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """What one run of ``expire_sessions`` did: numbers of sessions."""
+    """What one run of ``expire_sessions`` did: numbers of sessions, and how many answers it ``purged``."""
 
     ended: int
     sealed: int
     failed: int
+    purged: int = 0
 
 
 def expire_sessions(*, limit: int = 500) -> Expired:
     """End up to ``limit`` sessions past their deadline, and as many whose key was revoked; seal as many artifacts.
 
     Safe to run twice at once and to stop anywhere. A session that fails is logged and holds up no other. Up to
-    ``limit`` callers who opened nothing for a day are forgotten. Raises InvalidValue for a limit below 1.
+    ``limit`` callers who opened nothing for a day are forgotten, and ten times as many Idempotency-Keys with their
+    answers that are a day old. Raises InvalidValue for a limit below 1.
     """
     if type(limit) is not int or limit < 1:
         raise InvalidValue("/limit", "Send how many sessions one run deals with: a whole number, 1 or more.")
@@ -49,7 +54,8 @@ def expire_sessions(*, limit: int = 500) -> Expired:
     dead, dead_failed = _each(revoked(), _end_revoked, limit)
     sealed, unsealed_failed = _each(unsealed(), seal_artifact, limit)
     _forget_callers(limit)
-    return Expired(late + dead, sealed, late_failed + dead_failed + unsealed_failed)
+    purged = purge_idempotency_records(limit=limit * ANSWERS_PER_SESSION)
+    return Expired(late + dead, sealed, late_failed + dead_failed + unsealed_failed, purged)
 
 
 def revoke_all_sessions(*, reason: str) -> int:

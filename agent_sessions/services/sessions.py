@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 
 from agent_sessions.audit.events import ENDED, format_time
@@ -132,7 +133,7 @@ def end_session(
 
     Raises what ``change_session`` raises; SessionExpired if the deadline came first.
     """
-    if reason not in set(EndReason) - {EndReason.EXPIRED}:
+    if reason not in (EndReason.COMPLETED, EndReason.DELETED, EndReason.REVOKED):
         raise InvalidValue("/reason", "Send completed, deleted or revoked; for a deadline call expire_session.")
     reason = EndReason(reason)
     draft = Draft(ENDED, actor, call, patch={}, expected_version=expected_version, private=sealed_note(note))
@@ -144,6 +145,29 @@ def end_session(
         return _ended(now, reason, when_overdue=None if reason is EndReason.REVOKED else False)
 
     return _end(session, draft, end)
+
+
+def end_for_successor(
+    head: SessionHead,
+    successor: uuid.UUID,
+    *,
+    reason: EndReason,
+    actor: Actor,
+    check: Callable[[SessionHead, datetime], None],
+) -> Committed:
+    """End a session in whose place another one goes on, in the transaction that stores that one.
+
+    ``check`` raises if the session, as it stands then, may not be replaced. Its artifact is not sealed yet: that is not
+    for a transaction. Raises what ``change_session`` raises.
+    """
+
+    def end(now_head: SessionHead, now: datetime) -> RowChange:
+        require_live(now_head, now)
+        check(now_head, now)
+        return _ended(now, reason, when_overdue=False)
+
+    call = Call(params={"successor": str(successor)})
+    return _write_end(head, Draft(ENDED, actor, call, patch={}, expected_version=head.version), end)
 
 
 def expire_session(session: SessionHead | uuid.UUID) -> Committed:
@@ -171,6 +195,10 @@ def _ended(ended_at: datetime, reason: EndReason, *, when_overdue: bool | None) 
 
 
 def _end(session: SessionHead | uuid.UUID, draft: Draft, end: Changing) -> Committed:
-    made = commit(session, draft, row=end)
+    made = _write_end(session, draft, end)
     try_to_seal(made.session_id)
     return made
+
+
+def _write_end(session: SessionHead | uuid.UUID, draft: Draft, end: Changing) -> Committed:
+    return commit(session, draft, row=end)

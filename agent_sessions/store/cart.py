@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from agent_sessions.crypto.canonical import canonical_bytes
 from agent_sessions.domain.money import format_amount
 from agent_sessions.domain.patch import diff
+from agent_sessions.domain.shown_cart import shown_cart
 from agent_sessions.domain.values import MAX_KEY_LENGTH
 from agent_sessions.exceptions import CartProblem, ItemNotFound
-from agent_sessions.store.adapter import CartLine, PricedLine, Problem, Quote
-from agent_sessions.store.capabilities import CapabilityCall
+from agent_sessions.store.adapter import CartLine, PricedLine, Problem, Quote, StoreAdapter, StoreContext
 from agent_sessions.types import JSONValue, Patch, State
 
 MAX_LINES = 100
@@ -27,8 +29,28 @@ Lines = Mapping[str, tuple[str, int]]
 """What is in a cart: item and quantity, by line id."""
 
 
+class PricedCart(Protocol):
+    """Something with a cart that a store prices, such as a ``CapabilityCall``."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def store(self) -> StoreAdapter: ...
+    @property
+    def ctx(self) -> StoreContext: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCart:
+    """The cart of a session outside of a call."""
+
+    state: State
+    store: StoreAdapter
+    ctx: StoreContext
+
+
 def repriced(
-    call: CapabilityCall,
+    call: PricedCart,
     *,
     lines: Lines | None = None,
     vouchers: Sequence[str] | None = None,
@@ -91,6 +113,11 @@ def cart_answer(state: State) -> dict[str, Any]:
     return answer
 
 
+def cart_fingerprint(state: State) -> str:
+    """Tell carts apart by what a person is shown of them: SHA-256 of the canonical bytes, 64 hex digits (L5)."""
+    return hashlib.sha256(canonical_bytes(shown_cart(state))).hexdigest()
+
+
 def line_id(item: str) -> str:
     """One line per item, keyed by its id: adding the same item twice adds up, whoever comes first."""
     return item if len(item) <= MAX_KEY_LENGTH else hashlib.sha256(item.encode()).hexdigest()
@@ -100,7 +127,7 @@ def money(name: str, amount: int, currency: str) -> dict[str, Any]:
     return {name: format_amount(amount, currency), f"{name}_minor": amount}
 
 
-def _price(call: CapabilityCall, lines: Lines, vouchers: Sequence[str]) -> Quote:
+def _price(call: PricedCart, lines: Lines, vouchers: Sequence[str]) -> Quote:
     for _, quantity in lines.values():
         if quantity > MAX_QUANTITY:
             raise CartProblem(f"A line has at most {MAX_QUANTITY} pieces.")

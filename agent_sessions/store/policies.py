@@ -11,22 +11,31 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from agent_sessions.domain.approvals import ApprovalStatus, asked, refusal_of
 from agent_sessions.domain.money import format_money
+from agent_sessions.domain.shown_cart import shown_cart
 from agent_sessions.store.capabilities import CapabilityCall
 from agent_sessions.store.cart import cart_lines, cart_vouchers
 from agent_sessions.types import State
 
 MAX_NAME = 200
+NOT_ASKED = "none"
+"""What came of an approval that nobody has asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rule decided. ``message`` is told to the agent; ``needs_human`` if a person could do what it may not."""
+    """What a rule decided. ``message`` is told to the agent; ``needs_human`` if a person could do what it may not.
+
+    ``approval`` is set where the yes of a person to the cart would do: what came of the one that was asked for
+    (``pending``, ``rejected`` …), or ``none``.
+    """
 
     allowed: bool
     rule: str
     message: str = ""
     needs_human: bool = False
+    approval: str = ""
 
 
 class Policy(Protocol):
@@ -128,10 +137,14 @@ class SpendCap(_Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsHuman(_Rule):
-    """Keep these calls for a person. ``over`` (minor units) only from that total of the cart on."""
+    """Keep these calls for a person. ``over`` (minor units) only from that total of the cart on.
+
+    What hands a cart to a human, such as checkout, is allowed once a person has granted an approval of this very cart
+    (L5). Other calls are not: there is no telling beforehand what they would make of it.
+    """
 
     over: int | None = None
-    message: str = "A person has to do this. Hand the cart over with checkout, or ask the consumer."
+    message: str = "A person has to agree to this first. Ask for an approval, or ask the consumer."
 
     def before(self, call: CapabilityCall) -> Verdict | None:
         return self.after(call, call.state)
@@ -143,7 +156,15 @@ class NeedsHuman(_Rule):
         total = _total(state)
         if self.over is not None and (total is None or total[0] <= self.over):
             return None
-        return Verdict(False, self.name, self.message, needs_human=True)
+        if not call.capability.human_handoff:
+            return Verdict(False, self.name, self.message, needs_human=True)
+        found = asked(call.state, call.now)
+        if found is None or found.capability != call.capability.name:
+            return Verdict(False, self.name, self.message, needs_human=True, approval=NOT_ASKED)
+        if found.status is ApprovalStatus.GRANTED and shown_cart(state) == shown_cart(call.state):
+            return None
+        told = refusal_of(found)
+        return Verdict(False, self.name, told.message, needs_human=True, approval=found.status.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,5 +17,7 @@ def test_a_session_is_expired_from_its_deadline_on(microseconds, expired):
 
 
 def test_stored_words():
-    assert [str(status) for status in Status] == ["active", "quarantined", "ended"]
-    assert [f"{reason}" for reason in EndReason] == ["completed", "deleted", "expired", "revoked"]
+    assert [str(status) for status in Status] == ["active", "paused", "quarantined", "ended"]
+    assert [f"{reason}" for reason in EndReason] == [
+        "completed", "deleted", "expired", "revoked", "renewed", "transferred",
+    ]  # fmt: skip

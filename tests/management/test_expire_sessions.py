@@ -28,7 +28,7 @@ def overdue(opened: Any, clock: Any) -> list[Any]:
 def test_it_ends_and_seals_all_that_is_overdue(overdue: list[Any]) -> None:
     status, printed, _ = run("expire_sessions")
 
-    assert (status, printed) == (0, "5 ended, 0 sealed, 0 failed\n")
+    assert (status, printed) == (0, "5 ended, 0 sealed, 0 failed, 0 answers deleted\n")
     statuses = [selectors.read_head(one).status for one in overdue]
     assert statuses == [Status.ENDED] * 5 + [Status.ACTIVE]
     assert Artifact.objects.count() == 5
@@ -37,18 +37,18 @@ def test_it_ends_and_seals_all_that_is_overdue(overdue: list[Any]) -> None:
 def test_it_goes_on_in_batches_until_nothing_is_left(overdue: list[Any]) -> None:
     status, printed, progress = run("expire_sessions", "--batch", "2")
 
-    assert (status, printed) == (0, "5 ended, 0 sealed, 0 failed\n")
+    assert (status, printed) == (0, "5 ended, 0 sealed, 0 failed, 0 answers deleted\n")
     assert progress.splitlines() == [
-        "2 ended, 0 sealed so far",
-        "4 ended, 0 sealed so far",
-        "5 ended, 0 sealed so far",
+        "2 ended, 0 sealed, 0 answers deleted so far",
+        "4 ended, 0 sealed, 0 answers deleted so far",
+        "5 ended, 0 sealed, 0 answers deleted so far",
     ]
 
 
 def test_a_dry_run_counts_and_changes_nothing(overdue: list[Any]) -> None:
     before = everything_stored()
 
-    assert run("expire_sessions", "--dry-run") == (0, "5 to expire, 0 to revoke, 0 to seal\n", "")
+    assert run("expire_sessions", "--dry-run") == (0, "5 to expire, 0 to revoke, 0 to seal, 0 answers to delete\n", "")
 
     assert everything_stored() == before
 
@@ -56,7 +56,7 @@ def test_a_dry_run_counts_and_changes_nothing(overdue: list[Any]) -> None:
 def test_without_anything_to_do_it_says_so(opened: Any) -> None:
     opened()
 
-    assert run("expire_sessions") == (0, "0 ended, 0 sealed, 0 failed\n", "")
+    assert run("expire_sessions") == (0, "0 ended, 0 sealed, 0 failed, 0 answers deleted\n", "")
 
 
 def test_what_fails_is_counted_and_holds_up_no_other(overdue: list[Any], caplog: pytest.LogCaptureFixture) -> None:
@@ -65,7 +65,7 @@ def test_what_fails_is_counted_and_holds_up_no_other(overdue: list[Any], caplog:
 
     status, printed, _ = run("expire_sessions", "--batch", "1")
 
-    assert (status, printed) == (1, "4 ended, 0 sealed, 1 failed\n")
+    assert (status, printed) == (1, "4 ended, 0 sealed, 1 failed, 0 answers deleted\n")
     assert str(overdue[0]) in caplog.text
 
 
@@ -75,6 +75,6 @@ def test_it_seals_what_could_not_be_sealed(opened: Any, monkeypatch: pytest.Monk
         patched.setattr("agent_sessions.services.sessions.try_to_seal", lambda _: False)
         services.end_session(opened().session_id)
 
-    assert run("expire_sessions", "--dry-run")[1] == "0 to expire, 0 to revoke, 1 to seal\n"
-    assert run("expire_sessions")[:2] == (0, "0 ended, 1 sealed, 0 failed\n")
+    assert run("expire_sessions", "--dry-run")[1] == "0 to expire, 0 to revoke, 1 to seal, 0 answers to delete\n"
+    assert run("expire_sessions")[:2] == (0, "0 ended, 1 sealed, 0 failed, 0 answers deleted\n")
     assert Artifact.objects.count() == 1

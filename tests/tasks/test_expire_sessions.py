@@ -32,7 +32,7 @@ def overdue(opened: Any, clock: Any) -> list[Any]:
 
 
 def test_it_ends_and_seals_what_is_overdue_and_says_how_many(overdue: list[Any]) -> None:
-    assert run() == {"ended": 4, "sealed": 0, "failed": 0, "remaining": False}
+    assert run() == {"ended": 4, "sealed": 0, "failed": 0, "purged": 0, "remaining": False}
 
     statuses = [selectors.read_head(one).status for one in overdue]
     assert statuses == [Status.ENDED] * 4 + [Status.ACTIVE]
@@ -43,7 +43,7 @@ def test_a_second_run_changes_nothing(overdue: list[Any]) -> None:
     run()
     before = everything_stored()
 
-    assert run() == {"ended": 0, "sealed": 0, "failed": 0, "remaining": False}
+    assert run() == {"ended": 0, "sealed": 0, "failed": 0, "purged": 0, "remaining": False}
 
     assert everything_stored() == before
 
@@ -62,8 +62,8 @@ def test_artifacts_beyond_the_limit_remain(opened: Any, monkeypatch: pytest.Monk
         for _ in range(3):
             services.end_session(opened().session_id)
 
-    assert run(limit=2) == {"ended": 0, "sealed": 2, "failed": 0, "remaining": True}
-    assert run(limit=2) == {"ended": 0, "sealed": 1, "failed": 0, "remaining": False}
+    assert run(limit=2) == {"ended": 0, "sealed": 2, "failed": 0, "purged": 0, "remaining": True}
+    assert run(limit=2) == {"ended": 0, "sealed": 1, "failed": 0, "purged": 0, "remaining": False}
 
 
 def test_it_ends_what_an_interrupted_revocation_left(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +82,4 @@ def test_what_fails_is_counted_and_does_not_fail_the_job(overdue: list[Any]) -> 
     """R5: nor does it remain for ever, so that whoever goes on until nothing remains comes to an end."""
     SessionKey.objects.filter(pk=overdue[0]).delete()
 
-    assert run() == {"ended": 3, "sealed": 0, "failed": 1, "remaining": False}
+    assert run() == {"ended": 3, "sealed": 0, "failed": 1, "purged": 0, "remaining": False}

@@ -41,7 +41,7 @@ print(hasattr(shop_demo, "celery_app"))
 def test_the_command_and_the_schedule_need_no_celery() -> None:
     printed = run_without({"celery", "kombu", "redis"}, HOST)
 
-    assert printed.splitlines() == ["agent_sessions.expire_sessions", "0 ended, 0 sealed, 0 failed"]
+    assert printed.splitlines() == ["agent_sessions.expire_sessions", "0 ended, 0 sealed, 0 failed, 0 answers deleted"]
 
 
 def test_importing_the_tasks_says_what_to_install_and_what_to_do_without() -> None:

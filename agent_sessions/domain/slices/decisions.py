@@ -50,10 +50,12 @@ class PaymentAttempt(Entry, frozen=True):
 class ApprovalNote(Entry, frozen=True):
     """What became of a question to a human, keyed by the approval's id.
 
-    ``rule`` is the policy that asked, ``reason`` why the agent paused, ``version`` that of the cart in question.
+    ``capability`` is what the agent wants to call, ``rule`` the policy that asked, ``reason`` why the agent paused,
+    ``version`` that of the cart in question.
     """
 
     status: ApprovalStatus
+    capability: Text = ""
     rule: Text = ""
     reason: Text = ""
     amount: Amount | UnsetType = UNSET
@@ -107,8 +109,8 @@ class Decisions(Slice, frozen=True):
 class Checkout(Slice, frozen=True):
     """Where paying stands.
 
-    ``approval`` is the id of the approval that is open or granted for the cart as it is, ``handoff`` that of the link
-    that a human has, ``method`` the chosen payment method.
+    ``approval`` is the id of the approval that was asked for the cart as it is, whatever came of it, until it is used;
+    ``handoff`` that of the link that a human has, ``method`` the chosen payment method.
     """
 
     approval: Text = ""

@@ -12,8 +12,8 @@ from agent_sessions.management.base import SessionsCommand
 
 class Command(SessionsCommand):
     help = (
-        "End sessions whose deadline has passed or whose key was revoked, and seal artifacts that are still missing. "
-        "Run it every minute, from cron or a scheduler; two at once do no harm."
+        "End sessions whose deadline has passed or whose key was revoked, seal artifacts that are still missing, and "
+        "delete recorded answers that are a day old. Run it every minute, from cron or a scheduler; two at once do no harm."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -23,16 +23,17 @@ class Command(SessionsCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["dry_run"]:
             due = selectors.due_sessions()
-            self.stdout.write(f"{due.overdue} to expire, {due.revoked} to revoke, {due.unsealed} to seal")
+            to_end = f"{due.overdue} to expire, {due.revoked} to revoke, {due.unsealed} to seal"
+            self.stdout.write(f"{to_end}, {due.answers} answers to delete")
             return
-        ended = sealed = failed = 0
+        ended = sealed = failed = purged = 0
         while True:
             done = services.expire_sessions(limit=options["batch"])
-            ended, sealed = ended + done.ended, sealed + done.sealed
+            ended, sealed, purged = ended + done.ended, sealed + done.sealed, purged + done.purged
             failed = max(failed, done.failed)  # those that fail are tried again in each round
-            if not done.ended + done.sealed:
+            if not done.ended + done.sealed + done.purged:
                 break
-            self.stderr.write(f"{ended} ended, {sealed} sealed so far")
-        self.stdout.write(f"{ended} ended, {sealed} sealed, {failed} failed")
+            self.stderr.write(f"{ended} ended, {sealed} sealed, {purged} answers deleted so far")
+        self.stdout.write(f"{ended} ended, {sealed} sealed, {failed} failed, {purged} answers deleted")
         if failed:
             raise SystemExit(1)

@@ -1,0 +1,64 @@
+"""What of a state goes along when another session goes on from it: a renewal, a transfer, or a branch (L2, L3, T4).
+
+What stands for something that belongs to the one session stays behind: its holds, its approvals, the link that a
+human has. All here depends on the arguments alone.
+"""
+
+from __future__ import annotations
+
+from agent_sessions.domain.references import CONSUMER
+from agent_sessions.types import JSONValue, State
+
+_OVER = {"pending": "expired", "escalated": "expired", "granted": "void"}
+"""What an approval that could still be given or used comes to."""
+_OF_THE_PARENT = ("steps", "next", "retry", "interventions")
+
+
+def carried_on(state: State) -> State:
+    """Return what a session holds that takes the place of one with ``state``."""
+    approvals = _part(state, "decisions", "approvals")
+    ended = {key: {**one, "status": _OVER.get(str(one.get("status")), one.get("status"))} for key, one in approvals.items()}
+    after = _with(state, "decisions", approvals=ended)
+    after = _with(after, "checkout", approval=None, handoff=None)
+    after = _with(after, "inventory", holds=None)
+    pending = _part(state, "recovery", "interventions")
+    return _with(after, "recovery", interventions={key: one for key, one in pending.items() if key not in approvals})
+
+
+def branched(state: State, now: State) -> State:
+    """Return what a branch of a session holds that had ``state`` once and stands at ``now``.
+
+    The parent goes on with the steps that it has begun. What is known to have changed outside since is stale in the
+    branch too.
+    """
+    after = _with(carried_on(state), "recovery", **dict.fromkeys(_OF_THE_PARENT))
+    return _with(after, "stale", parts={**_part(state, "stale", "parts"), **_part(now, "stale", "parts")})
+
+
+def validated(state: State) -> State:
+    """Return a state whose items and vouchers the store has just priced anew."""
+    parts = _part(state, "stale", "parts")
+    return _with(state, "stale", parts={key: one for key, one in parts.items() if one.get("kind") == CONSUMER})
+
+
+def running_step(state: State) -> str:
+    """Return the name of a step that was started and has no outcome yet, empty if there is none."""
+    steps = _part(state, "recovery", "steps")
+    return next((name for name, step in sorted(steps.items()) if step.get("outcome") == "started"), "")
+
+
+def _with(state: State, name: str, **fields: JSONValue | None) -> State:
+    """Return the state with these fields of a slice; what is None or empty is left out, and so is an empty slice."""
+    before = _map(state.get(name))
+    slice_ = {field: value for field, value in {**before, **fields}.items() if field not in fields or value}
+    after = {key: value for key, value in state.items() if key != name}
+    return {**after, name: slice_} if slice_ else after
+
+
+def _part(state: State, name: str, field: str) -> dict[str, dict[str, JSONValue]]:
+    found = _map(_map(state.get(name)).get(field))
+    return {key: _map(one) for key, one in found.items()}
+
+
+def _map(value: JSONValue | None) -> dict[str, JSONValue]:
+    return value if isinstance(value, dict) else {}

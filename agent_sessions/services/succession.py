@@ -1,0 +1,156 @@
+"""A session goes on as another one: renewed before its deadline, with prices and stock validated anew (L2)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from django.utils import timezone
+
+from agent_sessions.domain.calls import NO_CALL, Call
+from agent_sessions.domain.differences import Difference, describe
+from agent_sessions.domain.identity import AGENT, Actor
+from agent_sessions.domain.lifecycle import EndReason, Origin
+from agent_sessions.domain.patch import apply_patch
+from agent_sessions.domain.succession import carried_on, running_step, validated
+from agent_sessions.exceptions import StepRefused, VersionConflict
+from agent_sessions.selectors import _rows
+from agent_sessions.selectors._heads import SessionHead, get_session, id_of, read_head, require_changeable
+from agent_sessions.selectors.history import current_state
+from agent_sessions.services._commit import conflict_with
+from agent_sessions.services._opening import OpenedSession, Opening, prepare_from
+from agent_sessions.services.artifacts import try_to_seal
+from agent_sessions.services.sessions import end_for_successor
+from agent_sessions.store.adapter import StoreContext
+from agent_sessions.store.cart import SessionCart, cart_lines, cart_vouchers, repriced
+from agent_sessions.store.offer import offer
+from agent_sessions.types import State
+
+T = TypeVar("T")
+Checking = Callable[[SessionHead, datetime], None]
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The session that goes on, what it holds, and what is different there from the session that it takes the place of.
+
+    ``changes`` tells prices and stock that have moved, and what does not go along.
+    """
+
+    opened: OpenedSession
+    state: State
+    changes: tuple[Difference, ...]
+
+
+Writing = Callable[[Callable[[], Renewed]], Renewed]
+
+
+def _as_it_is(write: Callable[[], Renewed]) -> Renewed:
+    return write()
+
+
+def renew_session(
+    session: SessionHead | uuid.UUID,
+    *,
+    ctx: StoreContext,
+    kind: str = "",
+    expected_version: int | None = None,
+    call: Call = NO_CALL,
+    writing: Writing = _as_it_is,
+) -> Renewed:
+    """Let a live session go on as another one: a new token, a new deadline, prices and stock validated anew (L2).
+
+    ``kind`` is a key of the setting TTL, by default the session's own; the scope's expiry bounds the new deadline too.
+    Agent, consumer, merchant, scope and parent request stay; holds, approvals and a link that a human has do not go
+    along. The session itself ends in the transaction that stores its successor. Nobody is refused for having too many
+    sessions. The store is asked before that transaction; if a change comes between, it is asked again, but not with an
+    ``expected_version``. ``writing`` is as in ``call_capability``.
+
+    Raises SessionExpired at the deadline and after it; SessionPaused, SessionHeld; StepRefused while a step runs;
+    VersionConflict against an ``expected_version``, or if eight attempts in a row were overtaken; InvalidValue for a
+    kind that there is not; CartProblem if the store cannot price the cart; and what ``open_session`` raises.
+    """
+    session_id = id_of(session)
+
+    def attempt() -> Renewed:
+        head = read_head(session_id)
+        _require_with_agent(head, timezone.now())
+        if expected_version not in (None, head.version):
+            raise conflict_with(head, expected_version)
+        before = current_state(head).state
+        require_no_step_running(before)
+        after = _validated(carried_on(before), replace(ctx, consumer=head.consumer))
+        opening = prepare_from(
+            head,
+            Origin.RENEWAL,
+            after,
+            version=head.version,
+            kind=kind,
+            caller=get_session(session_id).caller,
+            bound_to=head.bound_to,
+            call=call,
+        )
+        renewed = Renewed(opening.opened, after, describe(before, after))
+
+        def write() -> Renewed:
+            put_in_place(head, opening, reason=EndReason.RENEWED, actor=AGENT, check=_require_with_agent)
+            return renewed
+
+        return writing(write)
+
+    renewed = attempt() if expected_version is not None else until_not_overtaken(attempt)
+    try_to_seal(session_id)
+    return renewed
+
+
+def put_in_place(
+    head: SessionHead,
+    opening: Opening,
+    *,
+    reason: EndReason,
+    actor: Actor,
+    check: Checking,
+    also: Callable[[], None] = lambda: None,
+) -> None:
+    """End a session as it stood at ``head`` and store its successor, and do ``also``, in one transaction or not at all.
+
+    Raises VersionConflict if the session has moved, and what ``check`` and ``also`` raise.
+    """
+
+    def act() -> None:
+        end_for_successor(head, opening.opened.session_id, reason=reason, actor=actor, check=check)
+        also()
+        opening.store()
+
+    _rows.in_transaction(f"Session {head.session_id}", act)
+
+
+def until_not_overtaken(attempt: Callable[[], T]) -> T:
+    """Run ``attempt`` until no other change comes between, eight times at the most. Raises VersionConflict."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return attempt()
+        except VersionConflict:
+            continue
+    return attempt()
+
+
+def require_no_step_running(state: State) -> None:
+    """Raise StepRefused if a step was started and has no outcome: it would be lost with the session it runs in."""
+    if step := running_step(state):
+        raise StepRefused(step, "It is being run. Wait for its outcome, or say what became of it, and try again.")
+
+
+def _require_with_agent(head: SessionHead, now: datetime) -> None:
+    require_changeable(head, AGENT, now)
+
+
+def _validated(state: State, ctx: StoreContext) -> State:
+    store = offer().store
+    if store is None or not (cart_lines(state) or cart_vouchers(state)):
+        return state
+    return validated(apply_patch(state, repriced(SessionCart(state, store, ctx))))
