@@ -85,6 +85,7 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "AUDIT": (_is_flag, "True or False"),
     "END_ON_HANDOFF": (_is_flag, "True or False"),
     "HANDOFF_TTL": (_is_count, "a whole number of seconds"),
+    "HOLD_TTL": (_is_count, "a whole number of seconds"),
     "MAX_REQUESTS_PER_MINUTE": (_is_whole, "a whole number, 0 for no limit"),
     "MAX_SESSIONS": (_is_whole, "a whole number, 0 for no limit"),
     "LIMITS_CACHE": (_is_text, "an alias of CACHES"),

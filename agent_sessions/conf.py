@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "KEY_PROVIDER": "agent_sessions.conf.settings_key_provider",
     "TTL": {"standard": 1800, "quote": 600, "approval": 1800, "payment": 10800, "consumer": 86400},
     "TRANSFER_GRANT_TTL": 300,
+    "CONSUMER_ASSERTION_TTL": 86400,
     "STORAGE": "hybrid",
     "STATE_CACHE": "",
     "STATE_CACHE_BYTES": 32 * 1024 * 1024,
@@ -43,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "AUDIT": True,
     "END_ON_HANDOFF": True,
     "HANDOFF_TTL": 10800,
+    "HOLD_TTL": 600,
     "MAX_REQUESTS_PER_MINUTE": 120,
     "MAX_SESSIONS": 20,
     "LIMITS_CACHE": "default",
@@ -92,6 +94,11 @@ class Settings:
     @property
     def kinds(self) -> tuple[str, ...]:
         return tuple({**DEFAULTS["TTL"], **self._get("TTL")})
+
+    @property
+    def consumer_assertion_ttl(self) -> timedelta:
+        """How long an agent can show for whom it acts, before the consumer has to vouch for it again."""
+        return timedelta(seconds=self._get("CONSUMER_ASSERTION_TTL"))
 
     @property
     def transfer_grant_ttl(self) -> timedelta:
@@ -178,6 +185,11 @@ class Settings:
     def handoff_ttl(self) -> timedelta:
         """How long a human has to pay after the handoff."""
         return timedelta(seconds=self._get("HANDOFF_TTL"))
+
+    @property
+    def hold_ttl(self) -> timedelta:
+        """How long pieces are held for a session if it does not ask for less; never longer than it lives."""
+        return timedelta(seconds=self._get("HOLD_TTL"))
 
     @property
     def max_requests_per_minute(self) -> int:

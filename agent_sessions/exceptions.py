@@ -147,11 +147,77 @@ class PolicyDenied(AgentSessionsError):
         self.needs_human = needs_human
 
 
+class HoldRefused(AgentSessionsError):
+    """The shop does not keep these pieces for the session (X1). ``available``: how many it could keep, None if unknown."""
+
+    code = "hold_refused"
+    status = 409
+
+    def __init__(self, message: str, available: int | None = None) -> None:
+        super().__init__(message, **({} if available is None else {"available": available}))
+        self.available = available
+
+
+class HoldNotFound(AgentSessionsError):
+    """The session has no such hold, or has it no more: it was released, ordered, or has expired."""
+
+    code = "hold_not_found"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("This session holds nothing by that id. List its holds to see what it has.")
+
+
+class StaleCart(AgentSessionsError):
+    """Something the cart depends on has changed in the shop and was not validated again (X2).
+
+    ``parts`` are maps with ``kind``, ``ref``, ``what`` (what has changed) and ``since``.
+    """
+
+    code = "stale_cart"
+    status = 409
+
+    def __init__(self, parts: Sequence[Mapping[str, object]]) -> None:
+        super().__init__(
+            f"The shop has changed {len(parts)} thing(s) that this cart depends on. Revalidate the session, tell the "
+            "consumer what is different, and check out again.",
+            parts=[dict(part) for part in parts],
+        )
+        self.parts = tuple(parts)
+
+
+class FactUnavailable(AgentSessionsError):
+    """What the customer did not say could not be looked up; nothing is guessed in its place (X3)."""
+
+    code = "fact_unavailable"
+    status = 503
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The fact {name} could not be looked up. Ask the customer, or try again later.", fact=name)
+        self.name = name
+
+
 class NoStore(AgentSessionsError):
     """The site has no store adapter, or it could not be made."""
 
     code = "no_store"
     status = 503
+
+
+class DocumentRefused(AgentSessionsError):
+    """A state document cannot be taken over (C3). ``reason`` is for programs, ``path`` a JSON pointer into it.
+
+    The message can be passed on to the customer; nothing was stored.
+    """
+
+    code = "document_refused"
+    status = 422
+
+    def __init__(self, reason: str, problem: str, path: str, problems: Sequence[Mapping[str, object]] = ()) -> None:
+        told = {"problems": [dict(one) for one in problems]} if problems else {}
+        super().__init__(problem, reason=reason, path=path, **told)
+        self.reason = reason
+        self.path = path
 
 
 # Limits
@@ -216,6 +282,21 @@ class CheckoutElsewhere(AgentSessionsError):
         self.expires_at = expires_at
 
 
+class DevicesUnconfirmed(AgentSessionsError):
+    """The consumer has other active agents and has not confirmed this checkout for them (C2). Nothing was paid."""
+
+    code = "devices_unconfirmed"
+    status = 409
+
+    def __init__(self, agents: Sequence[str]) -> None:
+        super().__init__(
+            "You have other agents at work here. Say on this page, or on each of them, that you want to go on with "
+            "this cart.",
+            devices=len(agents),
+        )
+        self.agents = tuple(agents)
+
+
 class HandoffClosed(AgentSessionsError):
     """The handoff cannot be paid: ``handoff_status`` says why, ``order_ref`` names the order if there is one."""
 
@@ -227,6 +308,7 @@ class HandoffClosed(AgentSessionsError):
             "ordered": f"This cart has been ordered: {order_ref}.",
             "expired": "The time to pay for this cart has passed. Ask your agent for a new link.",
             "replaced": "Your agent has made a newer checkout link. Use that one.",
+            "given_up": "This checkout was given up. Ask your agent for a new link.",
             "ended": "The agent's session has ended. Ask your agent to start again.",
         }
         super().__init__(told.get(status, "This cart can no longer be paid."), status=status, order_ref=order_ref)
@@ -319,6 +401,18 @@ class InvalidToken(AgentSessionsError):
 
     def __init__(self) -> None:
         super().__init__("Session token is missing, invalid, or expired.")
+
+
+class InvalidAssertion(AgentSessionsError):
+    """Nobody vouches for the consumer: the assertion is missing, forged, expired, revoked, or of somebody else (C1)."""
+
+    code = "invalid_assertion"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It is not known for whom you act. Ask the consumer for a new assertion from their account in this shop."
+        )
 
 
 class SignatureRefused(AgentSessionsError):
@@ -441,6 +535,16 @@ class ActorRefused(AgentSessionsError):
 
     def __init__(self) -> None:
         super().__init__("Only the consumer or the staff of the shop may do that. Ask the consumer.")
+
+
+class NotRelated(AgentSessionsError):
+    """The other session is not of this one's family, or there is no such session."""
+
+    code = "not_related"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("This session has no such relative. List its branches and what it came from first.")
 
 
 class TransferRefused(AgentSessionsError):

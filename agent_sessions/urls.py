@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from agent_sessions.api import handoffs, manifest, openapi
+from agent_sessions.api import approval_page, documents, handoffs, manifest, openapi
 from agent_sessions.api.base import outside_transactions
 from agent_sessions.api.resources import RESOURCES
 from agent_sessions.api.views import ArtifactView, CapabilityView, SessionView
@@ -24,6 +24,7 @@ urlpatterns = [
     path("agents.json", manifest.agents_json, name="alias"),
     path("compat/.well-known/agents.json", manifest.other_profile, name="other-profile"),
     path(".well-known/agents/openapi.json", openapi.openapi_json, name="openapi"),
+    path(".well-known/agents/session-state.schema.json", documents.state_schema, name="state-schema"),
     path(f"{_API}/session", outside_transactions(SessionView.as_view()), name="session"),
     *(path(f"{_API}/session/{one.path}", outside_transactions(one.view.as_view()), name=one.name) for one in RESOURCES),
     path(f"{_API}/audit", _artifact, name="audit"),
@@ -32,4 +33,5 @@ urlpatterns = [
     path(f"{_API}/", _capability),
     path(f"{_API}/<path:rest>", _capability, name="capability"),
     path("agent-sessions/handoff/<str:token>", handoffs.handoff, name="handoff"),
+    path("agent-sessions/approve/<str:token>", approval_page.approve, name="approve"),
 ]

@@ -157,7 +157,7 @@ class ApiView(APIView):
     def _answer_once(self, key: str, answer: Callable[[], HttpResponse]) -> HttpResponse:
         session = self.key_session()
         if session is None:
-            idempotency.require_unguessable(key)
+            idempotency.require_told_apart(key, self.identity)
         claimed = claim_key(
             session,
             caller="" if session is not None else caller_pseudonym(self.identity.key or self.address),

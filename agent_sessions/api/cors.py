@@ -12,8 +12,8 @@ from agent_sessions.conf import settings
 
 METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS: Final = (
-    "Content-Type, X-Agent-Session, Authorization, X-Session-Token, If-Match, Idempotency-Key, "
-    "Signature, Signature-Input, Signature-Agent, Content-Digest"
+    "Content-Type, X-Agent-Session, Authorization, X-Session-Token, X-Agent-Consumer, If-Match, Idempotency-Key, "
+    "Last-Event-ID, Signature, Signature-Input, Signature-Agent, Content-Digest"
 )
 ANSWER_HEADERS: Final = (
     "ETag, Link, Retry-After, Allow, Idempotent-Replayed, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"

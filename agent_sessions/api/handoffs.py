@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
 from agent_sessions import selectors, services
-from agent_sessions.api.envelopes import log_unexpected
+from agent_sessions.api.links import secret_link
 from agent_sessions.exceptions import HandoffNotFound, NoStore
 from agent_sessions.selectors.handoffs import SESSION_KEY
 from agent_sessions.store.offer import offer
 
-_View = Callable[[HttpRequest, str], HttpResponseBase]
-
-
-def _keeps_the_link_secret(view: _View) -> _View:
-    """Keep the link's token out of referrers and logs, whatever happens: whoever has it can see the cart."""
-
-    @wraps(view)
-    def respond(request: HttpRequest, token: str) -> HttpResponseBase:
-        try:
-            response = view(request, token)
-        except HandoffNotFound as problem:
-            response = _problem(request, problem.message, status=404)
-        except Exception as error:  # noqa: BLE001 - Django would log the address with it
-            log_unexpected(error)
-            response = _problem(request, "This cart cannot be shown right now. Try again later.", status=503)
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["X-Robots-Tag"] = "noindex, nofollow"
-        response._has_been_logged = True  # type: ignore[attr-defined]
-        return response
-
-    return respond
-
 
 @login_not_required
 @never_cache
-@_keeps_the_link_secret
+@secret_link(
+    unknown=HandoffNotFound,
+    template="agent_sessions/handoff_problem.html",
+    failed="This cart cannot be shown right now. Try again later.",
+)
 def handoff(request: HttpRequest, token: str) -> HttpResponseBase:
     """Take a human to the store's checkout of what their agent put together (contract item 46).
 
@@ -59,7 +37,3 @@ def handoff(request: HttpRequest, token: str) -> HttpResponseBase:
         session[SESSION_KEY] = str(found.id)
     services.note_handoff_opened(found.id)
     return store.open_handoff(request, found)
-
-
-def _problem(request: HttpRequest, message: str, *, status: int) -> HttpResponse:
-    return render(request, "agent_sessions/handoff_problem.html", {"message": message}, status=status)

@@ -14,6 +14,8 @@ from django.http import HttpRequest, HttpResponse
 
 from agent_sessions.api.errors import MalformedRequest
 from agent_sessions.api.parsing import read_object
+from agent_sessions.exceptions import SignatureRefused
+from agent_sessions.identity import AgentIdentity, Problem
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
@@ -21,6 +23,8 @@ WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 MAX_KEY: Final = 255
 MIN_KEY_WITHOUT_SESSION: Final = 16
 """Characters. Callers behind one address are told from each other by their keys alone, so they must not be guessed."""
+_PASSING: Final = (Problem.REPLAYED, Problem.EXPIRED, Problem.DIRECTORY_UNAVAILABLE)
+"""What can be wrong with a signature of a request whose like was accepted."""
 
 # In quotes a structured field's string (RFC 8941); without them no comma, which two headers would be joined by.
 _QUOTED: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"')
@@ -48,8 +52,14 @@ def key_of(request: HttpRequest) -> str | None:
     return text
 
 
-def require_unguessable(key: str) -> None:
-    """Raise MalformedRequest for a key that is too short to tell its sender from others who have no session either."""
+def require_told_apart(key: str, sender: AgentIdentity) -> None:
+    """Refuse what cannot be told from the requests of others who have no session, or not again from this one.
+
+    Raises MalformedRequest for a key that somebody else may send too, SignatureRefused where the first request may have
+    been known by its signature and this one is not: a copy of it is signed with a nonce that was seen before.
+    """
+    if sender.problem in _PASSING:
+        raise SignatureRefused(sender.explanation)
     if len(key) < MIN_KEY_WITHOUT_SESSION:
         raise MalformedRequest(
             f"Without a session token, send an {HEADER} of {MIN_KEY_WITHOUT_SESSION} characters or more that nobody "

@@ -182,11 +182,13 @@ def _session() -> dict[str, Any]:
 
 
 def _open_session() -> dict[str, Any]:
+    kind = {"type": "string", "enum": list(settings.kinds), "default": "standard"}
+    body = {**schemas.OPENING, "properties": {**schemas.OPENING["properties"], "kind": kind}}
     return {
         "operationId": "session.open",
         "summary": "Open a session. Everything in the body is optional, the body too.",
         "security": [{}],
-        "requestBody": {"required": False, "content": schemas.json_content(schemas.OPENING)},
+        "requestBody": {"required": False, "content": schemas.json_content(body)},
         "responses": {"201": _success("The session and its token.", schemas.OPENED, "ETag"), **_refusals()},
     }
 

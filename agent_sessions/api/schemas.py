@@ -59,6 +59,10 @@ OPENED: Final[Schema] = {
         "expires_at": _TIME,
         "capabilities": {"type": "array", "items": _TEXT, "description": "Those that need this session."},
         "audit": {"const": True, "description": "There will be a signed artifact."},
+        "in_progress": {
+            "type": "integer",
+            "description": "Other sessions of the same consumer here; see session/in-progress before buying twice.",
+        },
     },
 }
 ENDED: Final[Schema] = {
@@ -80,6 +84,11 @@ HANDOFF: Final[Schema] = {
         "human_handoff": {"const": True},
         "expires_at": _TIME,
         "message": _TEXT,
+        "confirmations": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "The consumer's other agents, which ask them to confirm this checkout.",
+        },
     },
 }
 ARTIFACT: Final[Schema] = {
@@ -95,6 +104,31 @@ ARTIFACT: Final[Schema] = {
         "root_hash": _TEXT,
         "signature": _TEXT,
         "public_key": _TEXT,
+    },
+}
+IN_PROGRESS: Final[Schema] = {
+    "type": "object",
+    "required": ["session_id", "agent_name", "status", "held_by", "created_at", "expires_at", "checkout"],
+    "properties": {
+        "session_id": {"type": "string", "format": "uuid"},
+        "agent_name": _TEXT,
+        "status": _TEXT,
+        "held_by": {"enum": ["agent", "consumer", "staff"]},
+        "created_at": _TIME,
+        "expires_at": _TIME,
+        "cart": {"type": "object", "description": "How many pieces, their titles, and what they cost."},
+        "checkout": {"type": "boolean", "description": "A checkout of it waits to be paid."},
+        "checkout_until": _TIME,
+    },
+}
+CONFIRMATION: Final[Schema] = {
+    "type": "object",
+    "required": ["session_id", "agent_name", "asked_at", "answer"],
+    "properties": {
+        "session_id": {"type": "string", "format": "uuid", "description": "The session whose checkout it is."},
+        "agent_name": _TEXT,
+        "asked_at": _TIME,
+        "answer": {"enum": ["open", "confirm", "decline"]},
     },
 }
 TURN: Final[Schema] = {
@@ -207,6 +241,7 @@ REFUSALS: Final[Mapping[str, str]] = {
     "404": "There is nothing at this address, or no such item.",
     "405": "The address does not take this method.",
     "409": "The session has changed meanwhile, or is closed, or the same request is being carried out.",
+    "410": "What the session said has been erased.",
     "412": "The session is no longer at the version that If-Match names.",
     "413": "The body, or what the session would hold, is too large.",
     "422": "The Idempotency-Key came with another request before, or a session cannot hold what was sent.",

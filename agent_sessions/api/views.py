@@ -13,14 +13,16 @@ from rest_framework.request import Request
 
 from agent_sessions import selectors, services
 from agent_sessions.api.base import ApiView
+from agent_sessions.api.consumers import consumer_of
 from agent_sessions.api.envelopes import answer_to, etag, success, wrapped
 from agent_sessions.api.errors import ArtifactNotFound, EndpointNotFound, MethodNotAllowed
+from agent_sessions.api.opening import as_field, opened_answer, opener_of
 from agent_sessions.api.preconditions import expected_version
 from agent_sessions.api.tokens import token_of
 from agent_sessions.audit.events import format_time
 from agent_sessions.conf import settings
 from agent_sessions.domain.calls import Call
-from agent_sessions.domain.identity import Agent, Scope
+from agent_sessions.domain.identity import Scope
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.exceptions import (
     InvalidParameter,
@@ -35,7 +37,7 @@ from agent_sessions.store import Capability, StoreContext
 from agent_sessions.store.cart import cart_answer
 from agent_sessions.store.offer import Match, offer
 
-_FIELDS = ("agent_name", "agent_version", "purpose", "parent_request")
+_FIELDS = ("agent_name", "agent_version", "purpose", "parent_request", "kind")
 
 
 class SessionView(ApiView):
@@ -52,21 +54,13 @@ class SessionView(ApiView):
     def post(self, request: Request) -> HttpResponse:
         body = self.read_object()
         try:
-            opened, scope = self._open(body)
+            opened, scope, others = self._open(body)
         except InvalidValue as refused:
-            # Clients of the protocol read the answers to 400 and not those to 422.
-            name = refused.path.lstrip("/").replace("agent/", "agent_")
-            raise InvalidParameter(name, refused.problem) from None
-        offered = [one.name for one in offer().capabilities if one.requires_session]
-        data: dict[str, Any] = {
-            "session_token": opened.token,
-            "session_id": str(opened.session_id),
-            "expires_at": format_time(opened.expires_at),
-            "capabilities": [name for name in offered if not scope.capabilities or name in scope.capabilities],
-        }
-        if settings.audit:
-            data["audit"] = True
+            raise as_field(refused) from None
         self.opened(opened.session_id)
+        data = opened_answer(opened, scope)
+        if others:
+            data["in_progress"] = others
         response = success(data, status=201)
         response["ETag"] = etag(opened.version)
         return response
@@ -96,28 +90,23 @@ class SessionView(ApiView):
         # Whoever opens a session speaks for none yet, whatever token of an earlier one comes along.
         return None if self.http.method == "POST" else super().key_session()
 
-    def _open(self, body: Mapping[str, Any]) -> tuple[services.OpenedSession, Scope]:
+    def _open(self, body: Mapping[str, Any]) -> tuple[services.OpenedSession, Scope, int]:
         texts = {name: _text(body, name) for name in _FIELDS}
         if len(texts["purpose"]) > MAX_NOTE:
             raise InvalidParameter("purpose", f"Send text of at most {MAX_NOTE} characters.")
         scope = Scope() if body.get("scope") is None else Scope.from_json(body["scope"])
-        caller = services.caller_pseudonym(self.identity.key or self.address)
+        known = consumer_of(self.http)
         opened = services.open_session(
-            agent=Agent(
-                name=texts["agent_name"],
-                version=texts["agent_version"],
-                operator=self.identity.agent,
-                key=self.identity.key,
-            ),
+            consumer="" if known is None else known.consumer,
+            merchant="" if known is None else known.merchant,
             purpose=texts["purpose"],
             parent_request=texts["parent_request"],
+            kind=texts["kind"] or "standard",
             scope=scope,
-            caller=caller,
-            bound_to=services.caller_pseudonym(self.address) if settings.bind_to == "address" else "",
-            max_sessions=settings.max_sessions,
-            call=Call(method="POST", params={"signature": self.identity.outcome.value}, response_status=201),
+            **opener_of(self, agent_name=texts["agent_name"], agent_version=texts["agent_version"]),
         )
-        return opened, scope
+        others = [] if known is None else selectors.in_progress(known.merchant, known.consumer)
+        return opened, scope, len([one for one in others if one.head.session_id != opened.session_id])
 
 
 class CapabilityView(ApiView):

@@ -91,12 +91,9 @@ def asked_id(state: State) -> str:
 def settled(approval_id: str, status: ApprovalStatus, *, keep: bool = False, **facts: PatchValue) -> Patch:
     """Return the patch that notes what became of an approval; ``keep`` if it goes on binding the cart as it is."""
     patch: Patch = {"decisions": {"approvals": {approval_id: {"status": status.value, **facts}}}}
+    if status not in WAITING:
+        patch["recovery"] = {"interventions": {approval_id: None}}
     return patch if keep else {**patch, "checkout": {"approval": None}}
-
-
-def without_approval(state: State) -> State:
-    """Return the state for another session to begin with: what was agreed to in this one does not hold there."""
-    return apply_patch(state, {"checkout": {"approval": None}}) if asked_id(state) else state
 
 
 def voiding(before: State, patch: Patch) -> Patch | None:

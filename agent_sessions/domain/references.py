@@ -25,10 +25,11 @@ def reference(kind: str, name: str) -> str:
 
 
 def references(state: State) -> frozenset[str]:
-    """Return what a state depends on: the items of its lines and holds, and its vouchers."""
+    """Return what a state depends on: the items of its lines, of what is held for it, and its vouchers."""
     shopping = _map(state.get("shopping"))
-    holds = _map(_map(state.get("inventory")).get("holds"))
-    items = {str(_map(one).get("item", "")) for one in (*_map(shopping.get("lines")).values(), *holds.values())} - {""}
+    lines, holds = _entries(state, "shopping", "lines"), _entries(state, "inventory", "holds")
+    held = [one for one in holds if "released_at" not in one]
+    items = {str(one.get("item", "")) for one in (*lines, *held)} - {""}
     return frozenset(
         [reference(ITEM, item) for item in items]
         + [reference(VOUCHER, code) for code in _map(shopping.get("vouchers"))]
@@ -41,6 +42,10 @@ def moved_references(before: State, after: State, patch: Patch) -> tuple[tuple[s
         return (), ()
     had, has = references(before), references(after)
     return tuple(sorted(has - had)), tuple(sorted(had - has))
+
+
+def _entries(state: State, name: str, field: str) -> list[dict[str, JSONValue]]:
+    return [_map(one) for one in _map(_map(state.get(name)).get(field)).values()]
 
 
 def _map(value: JSONValue | None) -> dict[str, JSONValue]:

@@ -47,8 +47,8 @@ class ShownCart:
 def shown_cart(state: State) -> Document:
     """Return what a person is shown of a state's cart: lines, prices, discounts, delivery and total.
 
-    Left out is what nobody sees or pays for: until when a quote holds, what the shop keeps beside a line, what the store
-    has against a line. Instructions are left out too; they come with the checkout.
+    Left out is what nobody sees or pays for: until when a quote holds, what the shop keeps beside a line, what the
+    store has against a line. Instructions are left out too; they come with the checkout.
     """
     shopping = _map(state.get("shopping"))
     quote = _map(shopping.get("quote"))
@@ -75,9 +75,10 @@ def in_words(cart: Document) -> ShownCart:
     """Write a shown cart out for people; characters that could mislead them show by their code point."""
     lines = tuple(_line(_map(line)) for _, line in sorted(_map(cart.get("lines")).items()))
     discounts = [_map(one) for _, one in sorted(_map(cart.get("discounts")).items())]
+    reductions = [(_text(one, "code") or _text(one, "label"), _money(one, "amount")) for one in discounts]
     quote, delivery = _map(cart.get("quote")), _map(cart.get("delivery"))
     sums = [("Subtotal", _money(quote, "subtotal"))]
-    sums += [(f"Discount {_text(one, 'code') or _text(one, 'label')}".rstrip(), _money(one, "amount")) for one in discounts]
+    sums += [(f"Discount {name}".rstrip(), amount) for name, amount in reductions]
     sums.append(("Delivery", _money(quote, "shipping") or _money(delivery, "amount")))
     sums.append(("Tax (included)" if quote.get("tax_included") is True else "Tax", _money(quote, "tax")))
     return ShownCart(

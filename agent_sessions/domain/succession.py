@@ -17,7 +17,9 @@ _OF_THE_PARENT = ("steps", "next", "retry", "interventions")
 def carried_on(state: State) -> State:
     """Return what a session holds that takes the place of one with ``state``."""
     approvals = _part(state, "decisions", "approvals")
-    ended = {key: {**one, "status": _OVER.get(str(one.get("status")), one.get("status"))} for key, one in approvals.items()}
+    ended = {
+        key: {**one, "status": _OVER.get(str(one.get("status")), one.get("status"))} for key, one in approvals.items()
+    }
     after = _with(state, "decisions", approvals=ended)
     after = _with(after, "checkout", approval=None, handoff=None)
     after = _with(after, "inventory", holds=None)

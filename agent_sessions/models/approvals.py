@@ -66,7 +66,10 @@ class Approval(models.Model):
 
 
 class TransferGrant(models.Model):
-    """A consumer's permission that another agent takes a session over: one use, minutes (T4). Stored as a digest."""
+    """A person's permission that another agent takes a session over: one use, minutes (T4). Stored as a digest.
+
+    A new one takes the place of one that was not used. ``granted_by`` is an Actor's text.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="+")
@@ -78,6 +81,11 @@ class TransferGrant(models.Model):
 
     class Meta:
         verbose_name = "agent session transfer grant"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session"], condition=models.Q(used_at__isnull=True), name="ags_grant_one_open"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"transfer grant {self.pk} of agent session {self.session_id}"

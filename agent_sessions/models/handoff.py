@@ -15,6 +15,8 @@ class CheckoutHandoff(models.Model):
 
     It is in progress until ``closed_at``: ordered, replaced, given up, past its time, or its session has ended in
     another way. A consumer has one in progress with a merchant at most, and so has a family of sessions (C1, L3).
+
+    ``confirmed_at`` is when the consumer, about to pay, was shown their other active devices and went on (C2).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -29,6 +31,8 @@ class CheckoutHandoff(models.Model):
     opened_at = models.DateTimeField(null=True)
     replaced_at = models.DateTimeField(null=True)
     ordered_at = models.DateTimeField(null=True)
+    confirmed_at = models.DateTimeField(null=True)
+    given_up_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
     order_ref = models.CharField(max_length=100, blank=True)
 

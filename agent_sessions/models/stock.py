@@ -9,11 +9,16 @@ from agent_sessions.models.session import Session
 
 
 class HeldItem(models.Model):
-    """How many of an item are held in all. The row decides races: it is raised only while there are enough (X1)."""
+    """How many of an item are held in all. The row decides races: it is raised only while there are enough (X1).
+
+    ``taken`` counts how often an order was about to take pieces: a count of the stock from before that is too old to
+    hold anything by.
+    """
 
     merchant = models.CharField(max_length=200)
     item = models.CharField(max_length=200)
     quantity = models.PositiveIntegerField(default=0)
+    taken = models.PositiveBigIntegerField(default=0)
 
     class Meta:
         verbose_name = "agent session held item"
@@ -52,6 +57,7 @@ class Hold(models.Model):
         ]
         indexes = [
             models.Index(fields=["expires_at"], condition=models.Q(released_at__isnull=True), name="ags_hold_due"),
+            models.Index(fields=["merchant", "item"], condition=models.Q(released_at__isnull=True), name="ags_hold_of"),
         ]
 
     def __str__(self) -> str:
@@ -79,7 +85,8 @@ class SessionReference(models.Model):
 class StoreChange(models.Model):
     """Something that the store said has changed; live sessions that depend on it are marked in batches (X2).
 
-    ``after_session`` is the last session that was dealt with, so that the work goes on where it stopped.
+    ``after_session`` is the last session that was dealt with, so that the work goes on where it stopped. Until
+    ``claimed_until`` one run of the job works on it. Rows are deleted a day after they are done.
     """
 
     merchant = models.CharField(max_length=200)
@@ -87,11 +94,16 @@ class StoreChange(models.Model):
     what = models.CharField(max_length=32)
     reported_at = models.DateTimeField()
     after_session = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
     done_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = "agent session store change"
-        indexes = [models.Index(fields=["id"], condition=models.Q(done_at__isnull=True), name="ags_store_change_open")]
+        indexes = [
+            models.Index(fields=["id"], condition=models.Q(done_at__isnull=True), name="ags_store_change_open"),
+            models.Index(fields=["done_at"], condition=models.Q(done_at__isnull=False), name="ags_store_change_done"),
+            models.Index(fields=["ref"], name="ags_store_change_ref"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.what} of {self.ref}"

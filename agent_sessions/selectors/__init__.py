@@ -8,7 +8,15 @@ from agent_sessions.selectors._heads import (
     read_head,
     session_of_token,
 )
+from agent_sessions.selectors.approvals import (
+    ApprovalView,
+    approval_by_token,
+    approvals_of,
+    cart_of_approval,
+    get_approval,
+)
 from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
+from agent_sessions.selectors.branches import FamilyMember, compare_sessions, family, relatives
 from agent_sessions.selectors.conversation import Ancestor, Found, ancestors, search_messages
 from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request
 from agent_sessions.selectors.history import (
@@ -22,15 +30,30 @@ from agent_sessions.selectors.history import (
     state_at_version,
     versions,
 )
+from agent_sessions.selectors.in_progress import (
+    AskedConfirmation,
+    Device,
+    InProgress,
+    confirmations_asked,
+    in_progress,
+    other_devices,
+)
 from agent_sessions.selectors.overview import SessionOverview, overview
+from agent_sessions.selectors.requests import RequestSession, sessions_of_request
 from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
 from agent_sessions.selectors.verification import SessionReport, verify_session
 
 __all__ = [
     "DISCLOSURES",
     "Ancestor",
+    "ApprovalView",
+    "AskedConfirmation",
+    "Device",
     "DueSessions",
+    "FamilyMember",
     "Found",
+    "InProgress",
+    "RequestSession",
     "SessionHead",
     "SessionOverview",
     "SessionReport",
@@ -38,23 +61,34 @@ __all__ = [
     "Turn",
     "VersionInfo",
     "ancestors",
+    "approval_by_token",
+    "approvals_of",
     "authenticate",
     "authenticate_repeat",
+    "cart_of_approval",
     "compare",
+    "compare_sessions",
+    "confirmations_asked",
     "current_state",
     "due_sessions",
     "events",
+    "family",
+    "get_approval",
     "get_handoff",
     "get_session",
     "handoff_by_token",
     "handoff_of_request",
+    "in_progress",
     "messages",
+    "other_devices",
     "overview",
     "private_values",
     "read_head",
+    "relatives",
     "search_messages",
     "session_ids",
     "session_of_token",
+    "sessions_of_request",
     "state_at_time",
     "state_at_version",
     "verify_session",

@@ -15,7 +15,8 @@ from agent_sessions.models import CheckoutHandoff
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head
 from agent_sessions.selectors.history import state_at_version
-from agent_sessions.store.handoffs import Handoff, HandoffStatus
+from agent_sessions.selectors.in_progress import unconfirmed
+from agent_sessions.store.handoffs import PAYABLE, Handoff, HandoffStatus
 
 SESSION_KEY = "agent_sessions_handoff"
 """Where the human's Django session keeps the id of the handoff they came by."""
@@ -63,6 +64,8 @@ def status_of(row: CheckoutHandoff, head: SessionHead) -> HandoffStatus:
         return HandoffStatus.ORDERED
     if row.replaced_at is not None:
         return HandoffStatus.REPLACED
+    if row.given_up_at is not None:
+        return HandoffStatus.GIVEN_UP
     if is_expired(now, row.expires_at):
         return HandoffStatus.EXPIRED
     if head.status is Status.ENDED:
@@ -93,6 +96,7 @@ def _described(row: CheckoutHandoff) -> Handoff:
         created_at=row.created_at,
         expires_at=row.expires_at,
         order_ref=row.order_ref,
+        others=tuple(device.agent_name for device in unconfirmed(row, head)) if status in PAYABLE else (),
     )
 
 

@@ -2,11 +2,25 @@
 
 from agent_sessions.services._commit import Committed
 from agent_sessions.services._opening import OpenedSession
+from agent_sessions.services.answers import (
+    escalate_approval,
+    expire_approvals,
+    grant_approval,
+    note_approval_opened,
+    refuse_answer,
+    reject_approval,
+)
+from agent_sessions.services.approvals import Requested, request_approval
 from agent_sessions.services.artifacts import get_artifact, seal_artifact
+from agent_sessions.services.branches import fork_session
 from agent_sessions.services.calls import Answer, call_capability
+from agent_sessions.services.confirmations import answer_confirmation, confirm_devices, give_up_checkout
+from agent_sessions.services.consumers import ConsumerAssertion, KnownConsumer, assert_consumer, read_consumer
 from agent_sessions.services.conversation import Added, add_message
+from agent_sessions.services.documents import Imported, export_state, import_state
 from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
 from agent_sessions.services.handoffs import complete_handoff, note_handoff_opened
+from agent_sessions.services.holding import hand_over, take_back
 from agent_sessions.services.idempotency import Claim, claim_key, purge_idempotency_records, run_once
 from agent_sessions.services.integrity import quarantine_damaged, release_session, repair_session
 from agent_sessions.services.keys import (
@@ -16,6 +30,8 @@ from agent_sessions.services.keys import (
     rotate_signing_key,
     signing_keys,
 )
+from agent_sessions.services.locking import locked_session
+from agent_sessions.services.pausing import pause_session, resume_session
 from agent_sessions.services.sessions import (
     change_session,
     end_session,
@@ -23,6 +39,8 @@ from agent_sessions.services.sessions import (
     open_session,
     record_event,
 )
+from agent_sessions.services.succession import Renewed, renew_session
+from agent_sessions.services.transfers import Grant, Transferred, accept_transfer, grant_transfer
 from agent_sessions.services.variables import Written, write_variables
 
 __all__ = [
@@ -30,33 +48,63 @@ __all__ = [
     "Answer",
     "Claim",
     "Committed",
+    "ConsumerAssertion",
     "Expired",
+    "Grant",
+    "Imported",
+    "KnownConsumer",
     "OpenedSession",
+    "Renewed",
+    "Requested",
     "SigningKey",
+    "Transferred",
     "Written",
+    "accept_transfer",
     "add_message",
+    "answer_confirmation",
+    "assert_consumer",
     "call_capability",
     "caller_pseudonym",
     "change_session",
     "claim_key",
     "complete_handoff",
+    "confirm_devices",
     "consumer_pseudonym",
     "end_revoked_sessions",
     "end_session",
+    "escalate_approval",
+    "expire_approvals",
     "expire_session",
     "expire_sessions",
+    "export_state",
+    "fork_session",
     "get_artifact",
+    "give_up_checkout",
+    "grant_approval",
+    "grant_transfer",
+    "hand_over",
+    "import_state",
+    "locked_session",
+    "note_approval_opened",
     "note_handoff_opened",
     "open_session",
+    "pause_session",
     "purge_idempotency_records",
     "quarantine_damaged",
+    "read_consumer",
     "record_event",
+    "refuse_answer",
+    "reject_approval",
     "release_session",
+    "renew_session",
     "repair_session",
+    "request_approval",
+    "resume_session",
     "revoke_all_sessions",
     "rotate_signing_key",
     "run_once",
     "seal_artifact",
     "signing_keys",
+    "take_back",
     "write_variables",
 ]

@@ -17,7 +17,6 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from agent_sessions.crypto.keys import WrappedKeyBroken
 from agent_sessions.domain import state as shapes
 from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.identity import SYSTEM
@@ -30,7 +29,6 @@ from agent_sessions.exceptions import (
     KeyProblem,
     SessionBusy,
     SessionDamaged,
-    SessionQuarantined,
     SessionRevoked,
     VersionConflict,
 )
@@ -40,7 +38,7 @@ from agent_sessions.selectors._heads import SessionHead, lock_head, read_head, r
 from agent_sessions.selectors._states import current, replay
 from agent_sessions.services import _write
 from agent_sessions.services._entries import Draft, event_row, moved, version_row
-from agent_sessions.services._quarantine import quarantine
+from agent_sessions.services._quarantine import closing_damaged
 from agent_sessions.services._voiding import void_stored, voided_by
 from agent_sessions.signals import session_changed
 from agent_sessions.types import JSONValue
@@ -81,19 +79,10 @@ def commit(
     """
     session_id = session.session_id if isinstance(session, SessionHead) else session
     known = session if isinstance(session, SessionHead) else _cache.head_at(session, draft.expected_version)
-    try:
+    with closing_damaged(session_id):
         if known is None:
             return _commit(read_head(session_id), draft, row, message)
         return _commit_from_memory(known, draft, row, message)
-    except SessionQuarantined:
-        raise
-    except SessionDamaged as damage:
-        quarantine(session_id, damage.problem)
-        raise
-    except (ContentErased, WrappedKeyBroken):
-        # Only ended sessions are erased; a live one without a key that opens has lost it.
-        quarantine(session_id, "its data key is missing or was altered")
-        raise
 
 
 def _commit_from_memory(head: SessionHead, draft: Draft, row: Changing | None, message: Adding | None) -> Committed:

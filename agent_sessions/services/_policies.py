@@ -6,10 +6,16 @@ from django.urls import reverse
 
 from agent_sessions.conf import settings
 from agent_sessions.domain.approvals import asked_id
+from agent_sessions.domain.calls import Call
+from agent_sessions.domain.identity import AGENT
 from agent_sessions.exceptions import PolicyDenied
 from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.services._commit import commit
+from agent_sessions.services._entries import Draft
 from agent_sessions.store.capabilities import CapabilityCall, SessionFacts
 from agent_sessions.store.policies import Verdict
+
+REFUSED = "capability.refused"
 
 
 def session_facts(head: SessionHead) -> SessionFacts:
@@ -32,3 +38,17 @@ def denial(verdict: Verdict, call: CapabilityCall) -> PolicyDenied:
         if asked_id(call.state):
             approval["id"] = asked_id(call.state)
     return PolicyDenied(verdict.message, rule=verdict.rule, needs_human=verdict.needs_human, approval=approval)
+
+
+def record_denial(head: SessionHead, refused: PolicyDenied, *, capability: str) -> None:
+    """Record that a human is not asked, because their yes would not help (A1)."""
+    call = Call(
+        capability,
+        "POST",
+        params={"code": refused.code, "asked": "approval"},
+        policy_result="deny",
+        policy_rule=refused.rule,
+        response_status=refused.status,
+    )
+    if settings.audit:
+        commit(head.session_id, Draft(REFUSED, AGENT, call))

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
 
+from agent_sessions.crypto.keys import WrappedKeyBroken
 from agent_sessions.domain.lifecycle import Status
+from agent_sessions.exceptions import ContentErased, SessionDamaged, SessionQuarantined
 from agent_sessions.models import Session
 from agent_sessions.selectors import _rows
 from agent_sessions.signals import session_damaged
 
 logger = logging.getLogger("agent_sessions")
+
+
+@contextmanager
+def closing_damaged(session_id: uuid.UUID) -> Iterator[None]:
+    """Quarantine the session if what is done inside finds it damaged; outside of the transaction that this undoes."""
+    try:
+        yield
+    except SessionQuarantined:
+        raise
+    except SessionDamaged as damage:
+        quarantine(session_id, damage.problem)
+        raise
+    except (ContentErased, WrappedKeyBroken):
+        # Only ended sessions are erased; a live one without a key that opens has lost it.
+        quarantine(session_id, "its data key is missing or was altered")
+        raise
 
 
 def quarantine(session_id: uuid.UUID, problem: str) -> bool:

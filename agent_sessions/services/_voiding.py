@@ -33,7 +33,8 @@ def void_event(state: State, approval_id: str, cause: str) -> Draft:
     """Return the event of an approval's becoming void, as the state notes it; ``cause`` is a word that says why."""
     note = noted(state, approval_id)
     params: dict[str, JSONValue] = {"approval": approval_id, "cause": cause}
-    return Draft(APPROVAL_VOIDED, SYSTEM, Call(params={**params, **{name: note[name] for name in NOTED if name in note}}))
+    params |= {name: note[name] for name in NOTED if name in note}
+    return Draft(APPROVAL_VOIDED, SYSTEM, Call(params=params))
 
 
 def void_stored(session_id: uuid.UUID, told: Draft) -> bool:

@@ -25,7 +25,7 @@ from agent_sessions.domain.calls import (
     Call,
 )
 from agent_sessions.domain.identity import SYSTEM, Actor
-from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.lifecycle import LIVE, Status
 from agent_sessions.exceptions import (
     ActorRefused,
     AgentSessionsError,
@@ -49,11 +49,11 @@ from agent_sessions.selectors.approvals import (
     stored_approvals,
 )
 from agent_sessions.selectors.history import current_state
-from agent_sessions.services._commit import commit
+from agent_sessions.services._commit import Changing, commit
 from agent_sessions.services._entries import Draft
+from agent_sessions.services._questions import public_facts, time_facts
 from agent_sessions.services._texts import MAX_NOTE, check_text
 from agent_sessions.services._write import RowChange
-from agent_sessions.services.approvals import public_facts, time_facts
 from agent_sessions.store.cart import cart_fingerprint
 from agent_sessions.types import JSONValue, Patch
 
@@ -74,7 +74,8 @@ _KINDS: Final = {
 def grant_approval(approval_id: uuid.UUID, *, actor: Actor = CONSUMER) -> None:
     """Say yes to the cart that was asked about (L5). It holds once, for this cart, until the window is over.
 
-    ``actor`` is the consumer, or staff. The session may be paused or with a person: the answer waits there for the agent.
+    ``actor`` is the consumer, or staff. The session may be paused or with a person: the answer waits there for the
+    agent.
 
     Raises ApprovalNotFound, ApprovalExpired if the window or the session has lapsed, ApprovalClosed if it was answered,
     escalated to staff, used, or the cart has changed, ActorRefused for an agent, SessionQuarantined, KeyProblem.
@@ -103,8 +104,8 @@ def escalate_approval(approval_id: uuid.UUID, *, reason: str = "", actor: Actor 
 def refuse_answer(approval_id: uuid.UUID, *, cause: str) -> AnswerRefused:
     """Count an answer of a consumer that did not fit and return the refusal of it; the fifth rejects the approval.
 
-    ``cause`` is ``person`` (it came from somebody else than the session's consumer) or ``total`` (they agreed to another
-    total than the one that was asked about). Raises what ``grant_approval`` raises.
+    ``cause`` is ``person`` (it came from somebody else than the session's consumer) or ``total`` (they agreed to
+    another total than the one that was asked about). Raises what ``grant_approval`` raises.
     """
     if cause not in FAILURES:
         raise InvalidValue("/cause", f"Send one of {', '.join(FAILURES)}.")
@@ -119,7 +120,8 @@ def refuse_answer(approval_id: uuid.UUID, *, cause: str) -> AnswerRefused:
         commit(head, Draft(APPROVAL_ATTEMPT_FAILED, SYSTEM, call))
         row.save(update_fields=["attempts"], using=_rows.write_connection().alias)
         if left <= 0:
-            _decide(row, lock_head(row.session_id), ApprovalStatus.REJECTED, SYSTEM, "Too many answers did not fit.", now)
+            head = lock_head(row.session_id)
+            _decide(row, head, ApprovalStatus.REJECTED, SYSTEM, "Too many answers did not fit.", now=now)
         return AnswerRefused(row.pk, left)
 
     return _settle(row, act)
@@ -148,6 +150,18 @@ def expire_approvals(*, limit: int = 500) -> int:
     return expired
 
 
+def close_approvals(head: SessionHead) -> int:
+    """Close the approval that is open when its session ends; return the session's version then.
+
+    In the transaction of the end, before it, by whoever holds the session's row.
+    """
+    version = head.version
+    for row in stored_approvals().filter(session_id=head.session_id, status__in=OPEN):
+        version = _decide(row, head, ApprovalStatus.EXPIRED, SYSTEM, now=timezone.now(), allowed=_if_ending)
+        head = lock_head(head.session_id)
+    return version
+
+
 def _expire(approval_id: uuid.UUID) -> bool:
     row = stored_approval(approval_id)
 
@@ -156,7 +170,7 @@ def _expire(approval_id: uuid.UUID) -> bool:
         if row.status not in OPEN or now < row.expires_at:
             return False
         if head.is_live(now):
-            _decide(row, head, ApprovalStatus.EXPIRED, SYSTEM, "", now)
+            _decide(row, head, ApprovalStatus.EXPIRED, SYSTEM, now=now)
             return True
         closed = head.status is Status.ENDED  # its end has said so; what is not there yet is left to that
         return closed and bool(stored_approvals().filter(pk=row.pk).update(status=ApprovalStatus.EXPIRED.value))
@@ -174,7 +188,7 @@ def _answer(approval_id: uuid.UUID, status: ApprovalStatus, actor: Actor, text: 
             raise ApprovalClosed(row.pk, row.status)
         if cart_fingerprint(current_state(head).state) != row.fingerprint:
             raise ApprovalClosed(row.pk, ApprovalStatus.VOID.value)
-        _decide(row, head, status, actor, text, now)
+        _decide(row, head, status, actor, text, now=now)
 
     _settle(row, act)
 
@@ -206,9 +220,19 @@ def _require_waiting(row: Approval, head: SessionHead, actor: Actor, now: dateti
 
 
 def _decide(
-    row: Approval, head: SessionHead, status: ApprovalStatus, actor: Actor, text: str, now: datetime
-) -> None:
-    """Write what became of an approval: a version, its event, its row. The caller holds the session's row."""
+    row: Approval,
+    head: SessionHead,
+    status: ApprovalStatus,
+    actor: Actor,
+    text: str = "",
+    *,
+    now: datetime,
+    allowed: Changing | None = None,
+) -> int:
+    """Write what became of an approval: a version, its event, its row; return the version.
+
+    The caller holds the session's row. ``allowed`` decides whether the session may be changed.
+    """
     decided = status in (ApprovalStatus.GRANTED, ApprovalStatus.REJECTED)
     facts: Patch = {"decided_at": format_time(now)} if decided else {}
     patch = settled(str(row.pk), status, keep=True, **facts)
@@ -216,7 +240,8 @@ def _decide(
     if row.attempts:
         params = {**params, "attempts": row.attempts}
     call = Call(row.capability, params=params, policy_rule=row.rule)
-    commit(head, Draft(_KINDS[status], actor, call, patch=patch, private={"reason": text} if text else {}), row=_if_live)
+    draft = Draft(_KINDS[status], actor, call, patch=patch, private={"reason": text} if text else {})
+    made = commit(head, draft, row=allowed or _if_live)
     row.status = status.value
     if decided:
         row.decided_at, row.decided_by = now, str(actor)
@@ -224,9 +249,17 @@ def _decide(
         body = {**opened_body(row, head), "answer": text}
         row.body = seal_document(head.data_key(), head.session_id, body_place(row.pk), 0, body)
     row.save(update_fields=["status", "decided_at", "decided_by", "body"], using=_rows.write_connection().alias)
+    return made.version
 
 
 def _if_live(head: SessionHead, now: datetime) -> RowChange:
     """Let a human's answer in while the session is paused or with a person: neither is the agent's doing."""
     require_live(head, now)
     return RowChange({})
+
+
+def _if_ending(head: SessionHead, now: datetime) -> RowChange:
+    """Let the end of an approval in while its session is being ended, be that overdue or revoked."""
+    if head.status not in LIVE:
+        require_live(head, now)
+    return RowChange({}, when_overdue=None)

@@ -38,8 +38,8 @@ def fork_session(
     knows of the other, but that one of the family at most checks out. It begins without holds, approvals, and the steps
     that the session has begun. It counts towards the caller's ``max_sessions``.
 
-    Raises VersionNotFound; SessionEnded and its kinds for a session that is over; SessionPaused; SessionHeld for an agent
-    while a person has it; TooManySessions; what ``open_session`` raises.
+    Raises VersionNotFound; SessionEnded and its kinds for a session that is over; SessionPaused; SessionHeld for an
+    agent while a person has it; TooManySessions; what ``open_session`` raises.
     """
     head = session if isinstance(session, SessionHead) else read_head(session)
     require_changeable(head, actor, timezone.now())

@@ -33,16 +33,19 @@ from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head, require_changeable, require_live
 from agent_sessions.selectors.history import current_state
 from agent_sessions.services._commit import conflict_with
+from agent_sessions.services._policies import REFUSED, denial, session_facts
+from agent_sessions.services.approvals import use_approval
+from agent_sessions.services.confirmations import ask_devices, tell_devices
 from agent_sessions.services.handoffs import Link, make_link
 from agent_sessions.services.sessions import change_session, end_session, record_event
 from agent_sessions.store.adapter import StoreContext
-from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome, SessionFacts
+from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome
+from agent_sessions.store.cart import cart_fingerprint
 from agent_sessions.store.offer import offer
 from agent_sessions.store.params import check_params, recordable
-from agent_sessions.store.policies import DEFAULT, Verdict, decide_after, decide_before
+from agent_sessions.store.policies import DEFAULT, decide_after, decide_before
 from agent_sessions.types import State
 
-REFUSED = "capability.refused"
 _ATTEMPTS = 8
 
 
@@ -139,13 +142,13 @@ class _Attempt:
             params,
             offered.store,
             self.ctx if session is None else replace(self.ctx, consumer=session.consumer),
-            None if session is None else _facts(session),
+            None if session is None else session_facts(session),
             state,
             timezone.now(),
         )
         verdict = decide_before(offered.policies, call)
         if not verdict.allowed:
-            raise _denial(verdict)
+            raise denial(verdict, call)
         outcome = self.capability.handler(call)
         if session is None:
             if outcome.patch or outcome.handoff:
@@ -157,16 +160,17 @@ class _Attempt:
             after = apply_patch(state, outcome.patch or {})
             objection = decide_after(offered.policies, call, after)
             if objection is not None and not objection.allowed:
-                raise _denial(objection)
+                raise denial(objection, call)
             verdict = objection or verdict
         told = replace(told, policy_rule=verdict.rule, response_status=outcome.status)
-        return self.writing(lambda: self._write(session, outcome, told))
+        return self.writing(lambda: self._write(session, state, outcome, told))
 
-    def _write(self, session: SessionHead, outcome: Outcome, told: Call) -> Answer:
+    def _write(self, session: SessionHead, state: State, outcome: Outcome, told: Call) -> Answer:
         kind = outcome.kind or self.capability.kind
         if outcome.handoff:
             what = f"Session {session.session_id}"
-            version, link = _rows.in_transaction(what, lambda: self._hand_over(session, outcome, kind, told))
+            version, link = _rows.in_transaction(what, lambda: self._hand_over(session, state, outcome, kind, told))
+            tell_devices(session, link.asked)
             if not settings.site and self.ctx.request is not None:
                 link = replace(link, url=self.ctx.request.build_absolute_uri(link.url))
             return Answer({**outcome.data, **_handoff_answer(link)}, outcome.status, version)
@@ -177,14 +181,22 @@ class _Attempt:
         self._record(session, kind, told)
         return Answer(outcome.data, outcome.status, session.version)
 
-    def _hand_over(self, session: SessionHead, outcome: Outcome, kind: str, told: Call) -> tuple[int, Link]:
-        """Write the cart that is handed over, its link and, where the site wants it so, the session's end: or none."""
+    def _hand_over(
+        self, session: SessionHead, state: State, outcome: Outcome, kind: str, told: Call
+    ) -> tuple[int, Link]:
+        """Write the cart that is handed over, its link and, where the site wants it so, the session's end: or none.
+
+        ``state`` is the one that the call was carried out on.
+        """
         expected = session.version if self.expected_version is None else self.expected_version
         made = change_session(session, expected_version=expected, patch=outcome.patch or {}, kind=kind, call=told)
-        link = make_link(session, version=made.version)
+        version = use_approval(session, state, capability=self.capability.name, version=made.version)
+        link = make_link(session, version=version)
+        cart = cart_fingerprint(apply_patch(state, outcome.patch or {}))
+        link = replace(link, asked=tuple(ask_devices(session, cart)))
         if settings.end_on_handoff:
-            made = end_session(session.session_id, reason=EndReason.COMPLETED, expected_version=made.version)
-        return made.version, link
+            version = end_session(session.session_id, reason=EndReason.COMPLETED, expected_version=version).version
+        return version, link
 
     def _require_expected(self, session: SessionHead) -> None:
         """Refuse what is based on another version before anything is done, and say what has changed since."""
@@ -230,22 +242,15 @@ class _Attempt:
             raise InvalidParameter(max(sent, key=lambda name: len(repr(sent[name]))), refused.problem) from None
 
 
-def _facts(head: SessionHead) -> SessionFacts:
-    return SessionFacts(
-        head.session_id, head.version, head.agent, head.consumer, head.merchant, head.scope, head.expires_at
-    )
-
-
-def _denial(verdict: Verdict) -> PolicyDenied:
-    return PolicyDenied(verdict.message, rule=verdict.rule, needs_human=verdict.needs_human)
-
-
 def _handoff_answer(link: Link) -> dict[str, Any]:
     """What a handoff answers, in the words of every dialect (contract item 46, section 2 row 16)."""
-    return {
+    answer: dict[str, Any] = {
         "handoff_url": link.url,
         "checkout_url": link.url,
         "human_handoff": True,
         "expires_at": format_time(link.expires_at),
         "message": "Give this link to the person who pays. They see the cart as it is then, and pay there.",
     }
+    if link.asked:
+        answer["confirmations"] = [device.agent_name for device in link.asked]
+    return answer

@@ -29,19 +29,23 @@ from agent_sessions.models import CheckoutHandoff, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
 from agent_sessions.selectors.handoffs import status_of, stored_handoff
+from agent_sessions.selectors.in_progress import Device
 from agent_sessions.services._texts import check_text
+from agent_sessions.services.confirmations import CONSUMER, require_confirmed
 from agent_sessions.services.sessions import end_session
 from agent_sessions.store.handoffs import HandoffStatus
-
-CONSUMER = Actor("consumer")
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where the human pays; whoever has the address may. ``expires_at`` is UTC."""
+    """Where the human pays; whoever has the address may. ``expires_at`` is UTC.
+
+    ``asked`` are the consumer's other active devices, on each of which they are asked to confirm it (C2).
+    """
 
     url: str
     expires_at: datetime
+    asked: tuple[Device, ...] = ()
 
 
 def make_link(head: SessionHead, *, version: int) -> Link:
@@ -116,8 +120,8 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
 
     Call it in the transaction that makes the order: then both are there or neither. One session leads to one order.
 
-    Raises HandoffClosed if it cannot be paid any more (ordered, expired, replaced, ended), VersionConflict if the
-    agent has changed the cart since ``version``, HandoffNotFound, InvalidValue.
+    Raises HandoffClosed if it cannot be paid any more (ordered, expired, replaced, given up, ended), VersionConflict if
+    the agent has changed the cart since ``version``, DevicesUnconfirmed, HandoffNotFound, InvalidValue.
     """
     check_text("/order_ref", order_ref, 100)
     if not order_ref:
@@ -130,6 +134,7 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
         head = lock_head(row.session_id)
         row.refresh_from_db()
         _require_open(row, head)
+        require_confirmed(row, head)
         if head.is_live():
             call = Call(capability="checkout", params={"order": order_ref})
             try:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final, TypeVar, cast
 
 import msgspec
-from django.db import Error, IntegrityError, transaction
+from django.db import Error
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -43,6 +43,10 @@ _WHAT: Final = "The request"
 _REQUEST: Final = b"agent-sessions/v1\0idempotent-request\0"
 _SITE: Final = b"agent-sessions/v1\0idempotent-answers"
 _NO_SESSION: Final = uuid.UUID(int=0)
+# In SQL, because a key that is there already is no error here: the ORM would have the database raise and log one.
+_INSERT: Final = """
+    INSERT INTO agent_sessions_idempotencyrecord (digest, fingerprint, session_id, claimed_at, expires_at)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (digest) DO NOTHING"""
 
 
 @dataclass(slots=True)
@@ -171,18 +175,17 @@ def _encode(returned: JSONValue) -> bytes:
 
 
 def _insert(claim: Claim) -> bool:
-    try:
-        with transaction.atomic(using=_rows.write_connection().alias):
-            _records().create(
-                digest=claim.digest,
-                fingerprint=claim.fingerprint,
-                session_id=claim.session_id,
-                claimed_at=claim.claimed_at,
-                expires_at=claim.claimed_at + KEPT,
-            )
-    except IntegrityError:
-        return False
-    return True
+    connection = _rows.write_connection()
+    params = (
+        claim.digest,
+        claim.fingerprint,
+        None if claim.session_id is None else _rows.uuid_param(connection, claim.session_id),
+        _rows.time_param(connection, claim.claimed_at),
+        _rows.time_param(connection, claim.claimed_at + KEPT),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, params)
+        return bool(cursor.rowcount)
 
 
 def _take_over(claim: Claim, found: IdempotencyRecord) -> bool:

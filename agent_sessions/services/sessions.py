@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+
+from django.utils import timezone
 
 from agent_sessions.audit.events import ENDED, format_time
 from agent_sessions.domain.calls import NO_CALL, Call, check_kind
@@ -13,10 +16,12 @@ from agent_sessions.domain.lifecycle import LIVE, EndReason, Lineage, Status, is
 from agent_sessions.domain.values import check_patch
 from agent_sessions.exceptions import InvalidValue, SessionHeld
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._heads import SessionHead, require_live
+from agent_sessions.selectors._heads import SessionHead, lock_head, require_live
 from agent_sessions.services._commit import Changing, Committed, commit
+from agent_sessions.services._endings import StillHolding, release_at_end, require_nothing_held
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._opening import OpenedSession, prepare
+from agent_sessions.services._quarantine import closing_damaged
 from agent_sessions.services._texts import sealed_note
 from agent_sessions.services._write import RowChange
 from agent_sessions.services.artifacts import try_to_seal
@@ -201,4 +206,24 @@ def _end(session: SessionHead | uuid.UUID, draft: Draft, end: Changing) -> Commi
 
 
 def _write_end(session: SessionHead | uuid.UUID, draft: Draft, end: Changing) -> Committed:
-    return commit(session, draft, row=end)
+    session_id = session.session_id if isinstance(session, SessionHead) else session
+
+    def end_if_free(head: SessionHead, now: datetime) -> RowChange:
+        ended = end(head, now)
+        require_nothing_held(head.session_id)
+        return ended
+
+    try:
+        return commit(session, draft, row=end_if_free)
+    except StillHolding:
+        with closing_damaged(session_id):
+            return _rows.in_transaction(f"Session {session_id}", lambda: _release_and_end(session_id, draft, end))
+
+
+def _release_and_end(session_id: uuid.UUID, draft: Draft, end: Changing) -> Committed:
+    head = lock_head(session_id)
+    ended = end(head, timezone.now())
+    if draft.expected_version in (None, head.version):
+        version = release_at_end(head, EndReason(str(ended.told["end_reason"])))
+        draft = draft if draft.expected_version is None else replace(draft, expected_version=version)
+    return commit(session_id, draft, row=end)

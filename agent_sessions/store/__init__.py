@@ -2,6 +2,7 @@
 
 from agent_sessions.store.adapter import (
     CartLine,
+    CustomerStore,
     Item,
     Page,
     PricedDiscount,
@@ -22,6 +23,7 @@ __all__ = [
     "CapabilityCall",
     "CartLine",
     "Constrain",
+    "CustomerStore",
     "Deny",
     "Handoff",
     "HandoffStatus",

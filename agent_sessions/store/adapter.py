@@ -7,7 +7,7 @@ Amounts are whole minor units of ``currency`` (ISO 4217): 1250 EUR is 12.50 euro
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -154,7 +154,10 @@ class StoreAdapter(Protocol):
 
     Every method may be called from several threads at once, and with ``ctx.request`` None. None may write anything
     but what ``open_handoff`` needs. What a store cannot do it leaves out of ``features``: ``"browse"``,
-    ``"contact"``. A store whose prices come from outside must bring a time-out of its own.
+    ``"contact"``, ``"stock"``, ``"customers"`` (see ``CustomerStore``). A store whose prices come from outside must
+    bring a time-out of its own.
+
+    A store that can tell what changes also has ``connect``, see ``ReportingStore``.
     """
 
     features: frozenset[str]
@@ -184,4 +187,37 @@ class StoreAdapter(Protocol):
 
     def contact(self, message: str, reply_to: str, *, ctx: StoreContext) -> str:
         """Pass a message to the shop's people; return a reference. Needed for the feature ``"contact"``."""
+        ...
+
+    def stock(self, item_ids: Collection[str], *, ctx: StoreContext) -> Mapping[str, int | None]:
+        """Say how many of each there are, None for what is not counted; leave out what there is not in the shop.
+
+        Pieces that are held for agents are not the store's business. Needed for the feature ``"stock"``.
+        """
+        ...
+
+
+class CustomerStore(Protocol):
+    """A store that knows its customers: one with the feature ``"customers"``."""
+
+    def consumer_reference(self, request: HttpRequest) -> str:
+        """Return the store's own id of the customer who is signed in with this request, "" if nobody is.
+
+        The one that ``consumer_pseudonym`` is given for the sessions of this customer.
+        """
+        ...
+
+
+Emit = Callable[..., None]
+"""``emit(kind, ids, what, merchant="")``: ``services.report_change``."""
+
+
+class ReportingStore(Protocol):
+    """A store that says by itself what has changed: prices, stock, vouchers, what it knows of a customer (X2)."""
+
+    def connect(self, emit: Emit) -> None:
+        """Arrange that ``emit`` is called with every change, in the transaction that makes it.
+
+        Called once per process when Django starts, so it asks no database: connect signals, subscribe.
+        """
         ...

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_sessions.domain.calls import check_kind
 from agent_sessions.exceptions import NoStore
+from agent_sessions.store.stock import Held, nothing_held
 from agent_sessions.types import JSONValue, Patch, State
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class SessionFacts:
 class CapabilityCall:
     """One call, as its handler gets it: checked parameters, the store, and the state that an answer is based on.
 
-    ``state`` is the handler's own copy; empty without a session. ``now`` is UTC.
+    ``state`` is the handler's own copy; empty without a session. ``now`` is UTC. ``held`` tells what is held
+    for others.
     """
 
     capability: Capability
@@ -83,6 +85,7 @@ class CapabilityCall:
     session: SessionFacts | None
     state: State
     now: datetime
+    held: Held = nothing_held
 
     @property
     def store(self) -> StoreAdapter:

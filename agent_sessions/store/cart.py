@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from agent_sessions.crypto.canonical import canonical_bytes
 from agent_sessions.domain.money import format_amount
 from agent_sessions.domain.patch import diff
+from agent_sessions.domain.references import CONSUMER
 from agent_sessions.domain.shown_cart import shown_cart
 from agent_sessions.domain.values import MAX_KEY_LENGTH
 from agent_sessions.exceptions import CartProblem, ItemNotFound
 from agent_sessions.store.adapter import CartLine, PricedLine, Problem, Quote, StoreAdapter, StoreContext
+from agent_sessions.store.stock import Held, held_problems, nothing_held
 from agent_sessions.types import JSONValue, Patch, State
 
 MAX_LINES = 100
@@ -38,6 +40,8 @@ class PricedCart(Protocol):
     def store(self) -> StoreAdapter: ...
     @property
     def ctx(self) -> StoreContext: ...
+    @property
+    def held(self) -> Held: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class SessionCart:
     state: State
     store: StoreAdapter
     ctx: StoreContext
+    held: Held = nothing_held
 
 
 def repriced(
@@ -59,8 +64,9 @@ def repriced(
     """Return the patch that gives the call's cart these lines and vouchers, at what the store asks for them now.
 
     What is None stays as it is. What the store has against a line or a voucher that is new or changed, or is named in
-    ``about``, refuses the call. Problems of the rest are told in the answer and hold up nothing before checkout; with
-    ``about=None`` every problem refuses. Raises CartProblem, ItemNotFound.
+    ``about``, refuses the call, and so do pieces that are held for others. Problems of the rest are told in the answer
+    and hold up nothing before checkout; with ``about=None`` every problem refuses. Items and vouchers are not stale any
+    more (X2): the store has just been asked about all of them. Raises CartProblem, ItemNotFound.
     """
     had, had_codes = cart_lines(call.state), cart_vouchers(call.state)
     wanted = had if lines is None else lines
@@ -138,7 +144,8 @@ def _price(call: PricedCart, lines: Lines, vouchers: Sequence[str]) -> Quote:
     twice_or_more = len(priced) != len(quote.lines) or not priced.keys() <= lines.keys()
     if twice_or_more or any(priced.get(one.id) != one.quantity and one.id not in blamed for one in wanted):
         raise CartProblem("The store could not price the whole cart. Try again later.")
-    return quote
+    held = held_problems(call.store, wanted, quote, call.held, ctx=call.ctx)
+    return replace(quote, problems=[*quote.problems, *held]) if held else quote
 
 
 def _refusal(problems: Sequence[Problem]) -> CartProblem | ItemNotFound:
@@ -192,7 +199,15 @@ def _patch(state: State, quote: Quote, wanted: Lines, vouchers: Sequence[str]) -
     if quote.valid_until is not None:
         told["valid_until"] = quote.valid_until.isoformat()
     shopping["quote"] = told
-    return diff(state, {**state, "shopping": shopping})
+    return diff(state, {**state, "shopping": shopping, **_validated(state)})
+
+
+def _validated(state: State) -> State:
+    """Return the slice ``stale`` as it is once the store was asked about all items and vouchers, if that is another."""
+    stale = _as_map(state.get("stale"))
+    parts = _as_map(stale.get("parts"))
+    kept = {key: part for key, part in parts.items() if part.get("kind") == CONSUMER}
+    return {} if len(kept) == len(parts) else {"stale": {**stale, "parts": kept}}
 
 
 def _line_extra(before: object, line: PricedLine) -> dict[str, Any]:

@@ -18,7 +18,11 @@ class HandoffStatus(StrEnum):
     ORDERED = "ordered"
     EXPIRED = "expired"
     REPLACED = "replaced"
+    GIVEN_UP = "given_up"
     ENDED = "ended"
+
+
+PAYABLE = (HandoffStatus.OPEN, HandoffStatus.CHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class Handoff:
     ``version`` and ``state`` are the session's as the human is to see them now: those of the handoff, or newer ones
     where ``status`` is ``changed``. Give that version to ``complete_handoff``: what the human did not see is not paid.
     ``handed_version`` is the version that was handed over. Times are UTC.
+
+    ``others`` are the names of the consumer's other agents that are active and on which this cart was not confirmed.
+    Show them; when the person goes on with this cart, call ``confirm_devices`` before you charge anything (C2).
     """
 
     id: uuid.UUID
@@ -40,7 +47,8 @@ class Handoff:
     created_at: datetime
     expires_at: datetime
     order_ref: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def can_be_paid(self) -> bool:
-        return self.status in (HandoffStatus.OPEN, HandoffStatus.CHANGED)
+        return self.status in PAYABLE

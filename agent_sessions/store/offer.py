@@ -17,7 +17,10 @@ from agent_sessions.store.capabilities import Capability, registry
 from agent_sessions.store.policies import Policy, WithinScope
 from agent_sessions.store.shopping import built_in
 
-_FEATURES = frozenset({"browse", "contact"})
+CUSTOMERS = "customers"
+_FEATURES = frozenset({"browse", "contact", "stock", CUSTOMERS})
+_METHODS = {CUSTOMERS: "consumer_reference"}
+"""What a store with a feature has to have, where that is not named like it."""
 _ALWAYS = frozenset({"search", "detail", "price", "open_handoff"})
 
 
@@ -97,7 +100,8 @@ def _make_store(path: str) -> StoreAdapter:
     features = getattr(store, "features", None)
     if not isinstance(features, Set) or not features <= _FEATURES:
         raise NoStore(f"AGENT_SESSIONS['STORE'] ({path}): features is a set of {' and '.join(sorted(_FEATURES))}.")
-    missing = sorted(name for name in _ALWAYS | features if not callable(getattr(store, name, None)))
+    needed = _ALWAYS | {_METHODS.get(feature, feature) for feature in features}
+    missing = sorted(name for name in needed if not callable(getattr(store, name, None)))
     if missing:
         raise NoStore(f"AGENT_SESSIONS['STORE'] ({path}) has no {', '.join(missing)}: see docs/store.md.")
     return cast("StoreAdapter", store)

@@ -11,6 +11,7 @@ from agent_sessions.store.adapter import Item, Page
 from agent_sessions.store.answers import CART, CART_CHANGED, CHECKOUT, ITEM, ITEMS, RECEIVED
 from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome, Param
 from agent_sessions.store.cart import MAX_QUANTITY, Lines, cart_answer, cart_lines, cart_slice, line_id, money, repriced
+from agent_sessions.store.stock import less_held
 
 _ITEM = Param(
     "string",
@@ -52,21 +53,22 @@ def item_answer(item: Item) -> dict[str, Any]:
 
 def _search(call: CapabilityCall) -> Outcome:
     page = call.store.search(call.params["q"], ctx=call.ctx, page=call.params["page"], limit=call.params["limit"])
-    return _page(page)
+    return _page(call, page)
 
 
 def _browse(call: CapabilityCall) -> Outcome:
     params = call.params
-    return _page(
-        call.store.browse(params["category"], params["sort"], ctx=call.ctx, page=params["page"], limit=params["limit"])
+    page = call.store.browse(
+        params["category"], params["sort"], ctx=call.ctx, page=params["page"], limit=params["limit"]
     )
+    return _page(call, page)
 
 
 def _detail(call: CapabilityCall) -> Outcome:
     item = call.store.detail(call.params["id"], ctx=call.ctx)
     if item is None:
         raise ItemNotFound("such item")
-    return Outcome(item_answer(item))
+    return Outcome(item_answer(*less_held(call.store, [item], call.held)))
 
 
 def _view(call: CapabilityCall) -> Outcome:
@@ -104,7 +106,8 @@ def _checkout(call: CapabilityCall) -> Outcome:
     patch = repriced(call, about=None)
     if call.params["instructions"]:
         cart = patch.get("shopping")
-        patch = {"shopping": {**(cart if isinstance(cart, dict) else {}), "instructions": call.params["instructions"]}}
+        wish = {"instructions": call.params["instructions"]}
+        patch = {**patch, "shopping": {**(cart if isinstance(cart, dict) else {}), **wish}}
     after = apply_patch(call.state, patch)
     # What is different from what the agent saw last, so that it can tell the consumer before they see the page.
     changes = describe({"shopping": cart_slice(call.state)}, {"shopping": cart_slice(after)})
@@ -125,9 +128,9 @@ def _changed(call: CapabilityCall, lines: Lines, key: str, *, status: int = 200)
     return Outcome(data, status=status, patch=patch)
 
 
-def _page(page: Page) -> Outcome:
+def _page(call: CapabilityCall, page: Page) -> Outcome:
     # A plain list: the clients' own type for it (contract section 2, row 19). The page after the last one is empty.
-    return Outcome([item_answer(item) for item in page.items])
+    return Outcome([item_answer(item) for item in less_held(call.store, page.items, call.held)])
 
 
 def _find_line(lines: Lines, item: str) -> str:

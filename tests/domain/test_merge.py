@@ -185,11 +185,22 @@ def test_changes_of_different_things_merge():
     assert merged.conflicts == ()
 
 
-@pytest.mark.parametrize(("theirs", "ours", "total"), [(4, 6, 7), (4, 4, 5), (1, 5, 3), (2, 2, 1), (9, 999_994, 1_000_000)])
+@pytest.mark.parametrize(
+    ("theirs", "ours", "total"), [(4, 6, 7), (4, 4, 5), (1, 5, 3), (2, 2, 1), (9, 999_994, 1_000_000)]
+)
 def test_quantities_add_up(theirs, ours, total):
     """Both differences to the base, 3; two who both say 4 have each added one."""
     lines = lines_after(basket(l1={"quantity": theirs}), basket(l1={"quantity": ours}))
     assert lines["l1"] == line(quantity=total)
+
+
+def test_what_a_patch_says_again_is_no_change_of_it():
+    first = {
+        "shopping": {"instructions": "Leave it", "lines": {"l1": {"quantity": 4}, "l2": None}},
+        **variables(plan=None),
+    }
+    again = {"shopping": {"instructions": "Ring twice", "lines": {"l1": {"quantity": 3}, "l9": None}}}
+    assert raced(first, {**again, **variables(plan={"step": 1})})[0] == Merged({})
 
 
 def test_a_line_that_both_added_adds_up():
@@ -278,7 +289,12 @@ def test_a_merged_basket_has_no_price_until_the_store_gives_one():
 
 @pytest.mark.parametrize(
     "second",
-    [basket(l2=None), {"shopping": {"vouchers": {"TEA": {}}}}, {"shopping": {"quote": None, "discounts": None}}],
+    [
+        basket(l2=None),
+        {"shopping": {"vouchers": {"TEA": {}}}},
+        {"shopping": {"delivery": None}},
+        {"shopping": {"quote": None, "discounts": None}},
+    ],
 )
 def test_the_quote_goes_whichever_part_of_the_basket_each_side_changed(second):
     for one, other in permutations([priced(7000, l1={"quantity": 4}), second]):
@@ -311,6 +327,8 @@ def test_baskets_that_both_emptied():
 
 
 # Views
+
+NOON, LATER = "2026-03-01T12:00:00Z", "2026-03-01T13:00:00Z"
 
 
 def test_the_later_view_of_the_talk_and_of_variables_wins():
@@ -350,15 +368,75 @@ def test_of_two_views_that_tell_their_time_the_newer_stands_whoever_comes_first(
 
 def test_a_view_is_never_mixed_from_two():
     base = {"facts": {"known": {"size": {"value": 1, "source": "a", "fetched_at": "2026-03-01T10:00:00Z"}}}}
-    refreshed = {"facts": {"known": {"size": {"fetched_at": "2026-03-01T12:00:00Z"}}}}
+    refreshed = {"facts": {"known": {"size": {"fetched_at": NOON}}}}
     replaced = {"facts": {"known": {"size": {"value": 2, "source": "b", "fetched_at": "2026-03-01T11:00:00Z"}}}}
     for one, other in permutations([refreshed, replaced]):
         assert raced(one, other, base)[1] == apply_patch(base, refreshed)
 
 
-@pytest.mark.parametrize("at", ["2026-03-01T13:02:00+01:00", "2026-03-01T12:02:00", "noon", "", 7, None])
+def entry(path: str, value: Any) -> Any:
+    for key in reversed(path.split("/")):
+        value = {key: value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "one", "other"),
+    [
+        ("customer/addresses/home", {"label": "Home"}, {"country": "DE"}, {"address_ref": "a1"}),
+        (
+            "decisions/payments/p1",
+            {"method": "card", "outcome": "started"},
+            {"outcome": "failed"},
+            {"code": "no_funds"},
+        ),
+        ("decisions/approvals/a1", {"status": "pending"}, {"status": "granted"}, {"decided_at": NOON}),
+        ("decisions/fallbacks/f1", {"tried": "card"}, {"tried": "invoice"}, {"confidence": 40}),
+        ("decisions/recommendations/r1", {"item": "sku-1"}, {"item": "sku-2"}, {"reason": "Keeps warm."}),
+        ("checkout", {"method": "card"}, {"method": "invoice"}, {"approval": "a1"}),
+        ("inventory/holds/h1", {"item": "sku-1", "quantity": 2, "held_at": NOON}, {"quantity": 3}, {"until": LATER}),
+        ("recovery/steps/pay", {"outcome": "started"}, {"outcome": "done"}, {"attempt": 2}),
+        ("recovery/interventions/i1", {"kind": "call", "since": NOON}, {"kind": "mail"}, {"reason": "Declined."}),
+        ("recovery/retry", {"rule": "backoff"}, {"attempts_left": 1}, {"not_before": NOON}),
+    ],
+)
+def test_what_is_one_thing_is_not_mixed_from_two_sides(path, base, one, other):
+    begun, first, second = entry(path, base), entry(path, one), entry(path, other)
+    check_whole(apply_patch(apply_patch(begun, first), second))
+    assert disputed(first, second, begun) == [f"/{path}"]
+    assert disputed(first, first, begun) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "older", "newer"),
+    [
+        ("decisions/policies/spend-cap", {"result": "allow", "at": NOON}, {"result": "deny", "at": LATER}),
+        ("inventory/stock/sku-1", {"available": 3, "at": NOON}, {"available": 1, "at": LATER}),
+        ("recovery/endpoints/psp", {"failures": 4, "last_at": NOON}, {"failures": 1, "last_at": LATER}),
+        (
+            "stale/parts/item:1",
+            {"kind": "item", "ref": "1", "since": NOON},
+            {"kind": "item", "ref": "1", "since": LATER},
+        ),
+    ],
+)
+def test_what_tells_its_time_follows_it(path, older, newer):
+    check_whole(entry(path, newer))
+    for one, other in permutations([entry(path, older), entry(path, newer)]):
+        assert raced(one, other, {})[1] == entry(path, newer)
+
+
+@pytest.mark.parametrize(
+    "path", ["conversation/products/1", "conversation/questions/1", "conversation/files/1", "customer/preferences/size"]
+)
+def test_what_was_said_last_stands(path):
+    check_whole(entry(path, "b"))
+    assert raced(entry(path, "a"), entry(path, "b"), {})[1] == entry(path, "b")
+
+
+@pytest.mark.parametrize("at", ["2026-03-01T13:00:00+01:00", "2026-03-01T12:00:00", "noon", "", 7, None])
 def test_views_whose_times_tell_nothing_are_a_conflict(at):
-    other = seen("2026-03-01T12:02:00Z", 2)
+    other = seen(NOON, 2)
     odd = {"inventory": {"stock": {"sku-1": {"available": 3} | ({} if at is None else {"at": at})}}}
     assert disputed(odd, other, {}) == ["/inventory/stock/sku-1"]
     assert disputed({"inventory": {"stock": {"sku-1": None}}}, other, seen("2026-03-01T10:00:00Z")) == [

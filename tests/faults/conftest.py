@@ -6,6 +6,10 @@ import random
 import pytest
 from django.db import connection
 
+from tests.store.calling import shop
+
+__all__ = ["shop"]
+
 
 @pytest.fixture(autouse=True)
 def _only_where_it_can_run(request: pytest.FixtureRequest) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from agent_sessions import selectors, services
 from agent_sessions.domain.identity import Agent
@@ -132,6 +134,10 @@ class Child:
     def acknowledged(self) -> list[Stored]:
         return [Stored.parse(words) for words in self.told if words != "ready"]
 
+    def fileno(self) -> int:
+        """Where it tells, for ``select``."""
+        return self._pipe
+
     def hear(self, seconds: float = PATIENCE) -> bool:
         """Read what it tells, for at most so long; False when it has ended."""
         if not select.select([self._pipe], [], [], seconds)[0]:
@@ -166,9 +172,7 @@ def _be_the_child(work: Callable[[Callable[..., None]], None], pipe: int) -> Non
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(2 * PATIENCE)  # whoever started it may be gone
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_ADVISORY_LOCK])
+        connection_created.connect(_hold_the_lock)
         tell("ready")
         work(tell)
         connections.close_all()
@@ -179,11 +183,15 @@ def _be_the_child(work: Callable[[Callable[..., None]], None], pipe: int) -> Non
         os._exit(code)
 
 
-def _wait_for_the_server() -> None:
-    """Wait until the server has finished with a killed client: it may still be at the last statement.
+def _hold_the_lock(connection: BaseDatabaseWrapper, **facts: Any) -> None:
+    """Hold a lock that goes with the connection, also with one that a child makes anew."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_ADVISORY_LOCK])
 
-    Every child holds a lock that goes with its connection.
-    """
+
+def _wait_for_the_server() -> None:
+    """Wait until the server has finished with a killed client: it may still be at the last statement."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [_ADVISORY_LOCK])

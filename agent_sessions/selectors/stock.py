@@ -1,0 +1,114 @@
+"""What is held for whom, and what is free besides (X1)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+from django.db.models import QuerySet, Sum
+from django.utils import timezone
+
+from agent_sessions.conf import settings
+from agent_sessions.domain.leaves import fields
+from agent_sessions.domain.slices.outside import Held as HeldEntry
+from agent_sessions.domain.slices.outside import StockSeen
+from agent_sessions.domain.tellers.making import moment
+from agent_sessions.domain.text import clipped
+from agent_sessions.models import Hold
+from agent_sessions.selectors import _rows
+from agent_sessions.selectors._heads import SessionHead, read_head
+from agent_sessions.selectors.history import current_state
+from agent_sessions.store.stock import Held
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStock:
+    """What a session knows of an item's stock. Times are UTC.
+
+    ``held`` pieces are kept for it since ``held_at`` and until ``until`` by the hold ``hold_id``; 0 and None if it has
+    none. ``free`` more there were at ``seen_at``; None if that is not counted or nobody has asked. ``text`` says both.
+    """
+
+    item: str
+    held: int
+    hold_id: uuid.UUID | None
+    held_at: datetime | None
+    until: datetime | None
+    free: int | None
+    seen_at: datetime | None
+    text: str
+
+
+def stock_of(session: SessionHead | uuid.UUID) -> tuple[ItemStock, ...]:
+    """Return what is held for a session and what was free besides when the store was last asked, by item (X1).
+
+    Raises what ``current_state`` raises.
+    """
+    inventory: Any = current_state(session).state.get("inventory", {})
+    now = timezone.now()
+    holds = {}
+    for key, entry in fields(inventory.get("holds")).items():
+        hold = msgspec.convert(entry, HeldEntry)
+        if hold.released_at is msgspec.UNSET and (hold.until is msgspec.UNSET or hold.until > now):
+            holds[hold.item] = (uuid.UUID(key), hold)
+    seen = {item: msgspec.convert(entry, StockSeen) for item, entry in fields(inventory.get("stock")).items()}
+    return tuple(_told(item, holds.get(item), seen.get(item)) for item in sorted(holds.keys() | seen.keys()))
+
+
+def held_by_others(session: SessionHead | uuid.UUID | None, items: Collection[str]) -> dict[str, int]:
+    """Return how many of each item are held now for other sessions of the same merchant; 0 for the rest.
+
+    With None for a session it is what is held for any, with the merchant of the settings. Raises SessionNotFound.
+    """
+    if session is None:
+        found = open_holds().filter(merchant=settings.merchant)
+    else:
+        head = session if isinstance(session, SessionHead) else read_head(session)
+        found = open_holds().filter(merchant=head.merchant).exclude(session_id=head.session_id)
+    found = found.filter(item__in=items, expires_at__gt=timezone.now()).order_by()
+    sums = dict(found.values_list("item").annotate(Sum("quantity")))
+    return {item: sums.get(item, 0) for item in items}
+
+
+def held_for(session: SessionHead | None) -> Held:
+    """Return what tells a store's answers how many pieces are held for others than this session."""
+    return partial(_some_held, session)
+
+
+def open_holds() -> QuerySet[Hold]:
+    """Holds that were not released, those past their deadline too."""
+    return Hold.objects.using(_rows.write_connection().alias).filter(released_at__isnull=True)
+
+
+def due_holds() -> QuerySet[Hold]:
+    """Holds past their deadline that still count as held."""
+    return open_holds().filter(expires_at__lte=timezone.now())
+
+
+def _some_held(session: SessionHead | None, items: Collection[str]) -> Mapping[str, int]:
+    return {item: held for item, held in held_by_others(session, items).items() if held}
+
+
+def _told(item: str, held: tuple[uuid.UUID, HeldEntry] | None, seen: StockSeen | None) -> ItemStock:
+    hold_id, hold = held or (None, None)
+    words = []
+    if hold is not None:
+        words.append(f"{hold.quantity} held at {moment(hold.held_at)}")
+    if seen is not None:
+        day = None if hold is None else hold.held_at
+        words.append(f"{seen.available} {'still ' if hold is not None else ''}free at {moment(seen.at, day_of=day)}")
+    return ItemStock(
+        item=item,
+        held=0 if hold is None else hold.quantity,
+        hold_id=hold_id,
+        held_at=None if hold is None else hold.held_at,
+        until=None if hold is None or hold.until is msgspec.UNSET else hold.until,
+        free=None if seen is None else seen.available,
+        seen_at=None if seen is None else seen.at,
+        text=f"{clipped(item)}: {', '.join(words)}",
+    )
