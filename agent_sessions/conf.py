@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "MAX_MESSAGE_BYTES": 64 * 1024,
     "STORE": "",
     "POLICIES": "",
+    "STEPS": "",
     "SITE_NAME": "",
     "SITE_DESCRIPTION": "",
     "SITE_CONTACT": "",
@@ -144,6 +145,11 @@ class Settings:
     def policies(self) -> str:
         """Dotted path of the sequence of policies, or of a callable that returns it; empty for none of one's own."""
         return cast(str, self._get("POLICIES"))
+
+    @property
+    def steps(self) -> str:
+        """Dotted path of the sequence of step rules, or of a callable that returns it; empty for none."""
+        return cast(str, self._get("STEPS"))
 
     @property
     def site_name(self) -> str:

@@ -517,6 +517,19 @@ class StepRefused(AgentSessionsError):
         self.step = step
 
 
+class NothingCommitted(AgentSessionsError):
+    """There is no committed version that the session could go back to (V6)."""
+
+    code = "nothing_committed"
+    status = 409
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(
+            f"Nothing of session {session_id} has been committed, so there is nothing to go back to. Commit first.",
+            session=str(session_id),
+        )
+
+
 class NotHeld(AgentSessionsError):
     """What is to be taken back is with the agent already."""
 

@@ -14,5 +14,15 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         # Dropped when the next one is due, so that a worker that was away has one job before it and not hundreds.
         "options": {"expires": 60.0},
     },
+    "agent_sessions.resolve_unknown_steps": {
+        "task": "agent_sessions.resolve_unknown_steps",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
+    "agent_sessions.expire_approvals": {
+        "task": "agent_sessions.expire_approvals",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
 }
 """Job → Celery's entry for it; times in seconds."""

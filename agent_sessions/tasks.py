@@ -32,3 +32,22 @@ def expire_sessions(limit: int = 500) -> dict[str, int | bool]:
     done = services.expire_sessions(limit=limit)
     stopped = max(done.ended, done.sealed, done.purged) >= limit
     return {**asdict(done), "remaining": stopped and any(astuple(selectors.due_sessions()))}
+
+
+@shared_task(name="agent_sessions.expire_approvals", acks_late=True, reject_on_worker_lost=True)
+def expire_approvals(limit: int = 500) -> dict[str, int | bool]:
+    """Close up to ``limit`` approvals whose window has passed (L5).
+
+    Return how many as ``expired``, and whether the limit left any ``remaining``, for the next run.
+    """
+    expired = services.expire_approvals(limit=limit)
+    return {"expired": expired, "remaining": expired >= limit and bool(selectors.count_lapsed_approvals())}
+
+
+@shared_task(name="agent_sessions.resolve_unknown_steps", acks_late=True, reject_on_worker_lost=True)
+def resolve_unknown_steps(limit: int = 100) -> dict[str, int]:
+    """Deal with up to ``limit`` steps that were started and not heard of again, by their rules (R2).
+
+    Return numbers of steps as ``asked``, ``escalated``, ``left`` and ``failed``.
+    """
+    return services.resolve_unknown_steps(limit=limit)

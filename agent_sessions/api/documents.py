@@ -41,7 +41,9 @@ class ExportView(SessionResource):
 
     operations = {
         "POST": Operation(
-            "session.export", "The session's state as a document that another agent can take over.", _DOCUMENT
+            "session.export",
+            "The session's state as a document that another agent can take over.",
+            _DOCUMENT,
         )
     }
 

@@ -123,8 +123,8 @@ def _slowly(ticks: Iterator[bytes], wait: Callable[[float], None] = time.sleep) 
 
 
 async def _slowly_async(ticks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    look = sync_to_async(next)
-    while (sent := await look(ticks, None)) is not None:
+    look = sync_to_async(lambda: next(ticks, None))
+    while (sent := await look()) is not None:
         if sent:
             yield sent
         await asyncio.sleep(EVERY)

@@ -130,11 +130,16 @@ class RenewView(SessionResource):
             "validated anew; holds and approvals do not go along. This session has ended with the answer.",
             {
                 **OPENED,
-                "required": [*OPENED["required"], "renewed_from", "changes", "cart"],
+                "required": [*OPENED["required"], "renewed_from", "changes", "problems", "cart"],
                 "properties": {
                     **OPENED["properties"],
                     "renewed_from": {"type": "string", "format": "uuid"},
                     "changes": {"type": "array", "items": DIFFERENCE, "description": "What is different now."},
+                    "problems": {
+                        "type": "array",
+                        "items": {"type": "object", "required": ["code", "message"]},
+                        "description": "What the store has against the cart now, such as stock that is gone.",
+                    },
                     "cart": {"type": "object"},
                 },
             },
@@ -167,6 +172,7 @@ class RenewView(SessionResource):
         data = opened_answer(renewed.opened, head.scope) | {
             "renewed_from": str(head.session_id),
             "changes": [difference_answer(one) for one in renewed.changes],
+            "problems": list(renewed.problems),
             "cart": cart_answer(renewed.state),
         }
         return self.answered(data, version=renewed.opened.version, status=201)

@@ -7,6 +7,7 @@ from typing import Final
 
 from agent_sessions.api.approvals import ApprovalsView, OneApprovalView
 from agent_sessions.api.branches import ForkDifferencesView, ForksView
+from agent_sessions.api.checkpoints import CheckpointsView, CommitView, NextStepView, RollbackView
 from agent_sessions.api.consumers import ConfirmationsView, ConfirmationView, InProgressView, OneInProgressView
 from agent_sessions.api.conversation import MessagesView
 from agent_sessions.api.documents import ExportView, ImportView
@@ -32,6 +33,10 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource("differences", "differences", DifferencesView),
     Resource("messages", "messages", MessagesView),
     Resource("events", "events", EventsView),
+    Resource("checkpoints", "checkpoints", CheckpointsView),
+    Resource("next-step", "next-step", NextStepView),
+    Resource("commit", "commit", CommitView),
+    Resource("rollback", "rollback", RollbackView),
     Resource("export", "export", ExportView),
     Resource("import", "import", ImportView),
     Resource("in-progress", "in-progress", InProgressView),

@@ -131,6 +131,33 @@ CONFIRMATION: Final[Schema] = {
         "answer": {"enum": ["open", "confirm", "decline"]},
     },
 }
+CHECKPOINT: Final[Schema] = {
+    "type": "object",
+    "required": ["number", "step", "attempt", "outcome", "version", "started_at"],
+    "properties": {
+        "number": {"type": "integer", "minimum": 1},
+        "step": _TEXT,
+        "method": _TEXT,
+        "attempt": {"type": "integer", "minimum": 1},
+        "outcome": {"enum": ["started", "done", "failed", "skipped", "unknown"]},
+        "code": {"type": "string", "description": "Why it failed."},
+        "version": {"type": "integer", "minimum": 1, "description": "The version that says it began."},
+        "ended_version": {"type": "integer", "minimum": 1},
+        "started_at": _TIME,
+        "ended_at": _TIME,
+    },
+}
+NEXT_ACTION: Final[Schema] = {
+    "type": "object",
+    "required": ["action"],
+    "properties": {
+        "action": {"enum": ["run", "ask", "wait", "escalate", "none"]},
+        "step": _TEXT,
+        "method": _TEXT,
+        "not_before": _TIME,
+        "reason": _TEXT,
+    },
+}
 TURN: Final[Schema] = {
     "type": "object",
     "required": ["session_id", "number", "role", "content", "created_at"],

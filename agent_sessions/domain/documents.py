@@ -1,7 +1,7 @@
 """The state document: what one agent gives another so that it can go on with a customer (C3).
 
-It is plain JSON with a version of its own. Nothing in it counts by itself: who receives it asks the store for prices and
-stock again, and takes over only what an agent may say of itself and the wishes that make a cart.
+It is plain JSON with a version of its own. Nothing in it counts by itself: who receives it asks the store for prices
+and stock again, and takes over only what an agent may say of itself and the wishes that make a cart.
 """
 
 from __future__ import annotations

@@ -13,10 +13,12 @@ from agent_sessions.selectors.approvals import (
     approval_by_token,
     approvals_of,
     cart_of_approval,
+    count_lapsed_approvals,
     get_approval,
 )
 from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
 from agent_sessions.selectors.branches import FamilyMember, compare_sessions, family, relatives
+from agent_sessions.selectors.checkpoints import CheckpointInfo, checkpoints, next_step
 from agent_sessions.selectors.conversation import Ancestor, Found, ancestors, search_messages
 from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request
 from agent_sessions.selectors.history import (
@@ -48,6 +50,7 @@ __all__ = [
     "Ancestor",
     "ApprovalView",
     "AskedConfirmation",
+    "CheckpointInfo",
     "Device",
     "DueSessions",
     "FamilyMember",
@@ -66,9 +69,11 @@ __all__ = [
     "authenticate",
     "authenticate_repeat",
     "cart_of_approval",
+    "checkpoints",
     "compare",
     "compare_sessions",
     "confirmations_asked",
+    "count_lapsed_approvals",
     "current_state",
     "due_sessions",
     "events",
@@ -80,6 +85,7 @@ __all__ = [
     "handoff_of_request",
     "in_progress",
     "messages",
+    "next_step",
     "other_devices",
     "overview",
     "private_values",

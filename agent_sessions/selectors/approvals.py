@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -121,9 +122,18 @@ def lapsed_approvals() -> QuerySet[Approval]:
     return lapsed.filter(live | Q(session__status=Status.ENDED.value))
 
 
-def lapsed_ids(limit: int) -> list[uuid.UUID]:
-    """Return the ids of up to ``limit`` lapsed approvals, those first that lapsed first."""
-    return list(lapsed_approvals().order_by("expires_at").values_list("pk", flat=True)[:limit])
+def count_lapsed_approvals() -> int:
+    """Count the approvals that wait for ``expire_approvals``."""
+    return lapsed_approvals().count()
+
+
+def lapsed_ids(*, chunk: int = 500) -> Iterator[uuid.UUID]:
+    """Yield the ids of lapsed approvals, oldest first, a chunk per query, so that no cursor is open meanwhile."""
+    rows = lapsed_approvals().order_by("pk").values_list("pk", flat=True)
+    ids = list(rows[:chunk])
+    while ids:
+        yield from ids
+        ids = list(rows.filter(pk__gt=ids[-1])[:chunk])
 
 
 def body_place(approval_id: uuid.UUID) -> str:

@@ -14,6 +14,15 @@ from agent_sessions.services.approvals import Requested, request_approval
 from agent_sessions.services.artifacts import get_artifact, seal_artifact
 from agent_sessions.services.branches import fork_session
 from agent_sessions.services.calls import Answer, call_capability
+from agent_sessions.services.checkpoints import (
+    RunningStep,
+    StepFailed,
+    finish_step,
+    resolve_unknown_steps,
+    start_step,
+    step,
+)
+from agent_sessions.services.committing import commit_session, rollback_session
 from agent_sessions.services.confirmations import answer_confirmation, confirm_devices, give_up_checkout
 from agent_sessions.services.consumers import ConsumerAssertion, KnownConsumer, assert_consumer, read_consumer
 from agent_sessions.services.conversation import Added, add_message
@@ -56,7 +65,9 @@ __all__ = [
     "OpenedSession",
     "Renewed",
     "Requested",
+    "RunningStep",
     "SigningKey",
+    "StepFailed",
     "Transferred",
     "Written",
     "accept_transfer",
@@ -67,6 +78,7 @@ __all__ = [
     "caller_pseudonym",
     "change_session",
     "claim_key",
+    "commit_session",
     "complete_handoff",
     "confirm_devices",
     "consumer_pseudonym",
@@ -77,6 +89,7 @@ __all__ = [
     "expire_session",
     "expire_sessions",
     "export_state",
+    "finish_step",
     "fork_session",
     "get_artifact",
     "give_up_checkout",
@@ -99,12 +112,16 @@ __all__ = [
     "renew_session",
     "repair_session",
     "request_approval",
+    "resolve_unknown_steps",
     "resume_session",
     "revoke_all_sessions",
+    "rollback_session",
     "rotate_signing_key",
     "run_once",
     "seal_artifact",
     "signing_keys",
+    "start_step",
+    "step",
     "take_back",
     "write_variables",
 ]

@@ -12,6 +12,7 @@ from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors.approvals import stored_approvals
 from agent_sessions.services.answers import close_approvals
+from agent_sessions.services.releasing import holds_anything, release_holds_at_end
 
 
 class StillHolding(Exception):
@@ -23,7 +24,7 @@ def require_nothing_held(session_id: uuid.UUID) -> None:
 
     Asked while the end is decided: what comes after it moves the session, and then the end is decided anew.
     """
-    if stored_approvals().filter(session_id=session_id, status__in=OPEN).exists():
+    if stored_approvals().filter(session_id=session_id, status__in=OPEN).exists() or holds_anything(session_id):
         raise StillHolding
 
 
@@ -33,4 +34,5 @@ def release_at_end(head: SessionHead, reason: EndReason) -> int:
     The caller holds the session's row. The deadline may have passed and the token may be revoked: what is committed
     here says ``when_overdue=None``. ``reason`` is how it ends.
     """
-    return close_approvals(head)
+    close_approvals(head)
+    return release_holds_at_end(head.session_id, reason)

@@ -137,12 +137,14 @@ def expire_approvals(*, limit: int = 500) -> int:
     """Close up to ``limit`` approvals whose window has passed, granted and unused ones too; return how many.
 
     Those of sessions that end are closed with them. Safe to run twice at once and to stop anywhere; one that fails is
-    logged and holds up no other. Raises InvalidValue for a limit below 1.
+    logged, does not count and holds up no other. Raises InvalidValue for a limit below 1.
     """
     if type(limit) is not int or limit < 1:
         raise InvalidValue("/limit", "Send how many approvals one run deals with: a whole number, 1 or more.")
     expired = 0
-    for approval_id in lapsed_ids(limit):
+    for approval_id in lapsed_ids():
+        if expired == limit:
+            break
         try:
             expired += _expire(approval_id)
         except AgentSessionsError:

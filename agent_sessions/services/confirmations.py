@@ -17,13 +17,14 @@ from django.utils import timezone
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import AGENT, Actor
 from agent_sessions.exceptions import AgentSessionsError, DevicesUnconfirmed, HandoffNotFound
-from agent_sessions.models import CheckoutHandoff, DeviceConfirmation
+from agent_sessions.models import CheckoutHandoff, DeviceConfirmation, Hold
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
 from agent_sessions.selectors.handoffs import stored_handoff
 from agent_sessions.selectors.in_progress import Device, fingerprint_of, other_devices, unconfirmed
 from agent_sessions.services._commit import commit
 from agent_sessions.services._entries import Draft
+from agent_sessions.services.releasing import release_after_end
 
 ASKED, CONFIRMED, DECLINED = "confirmation.asked", "confirmation.given", "confirmation.declined"
 GIVEN_UP = "checkout.given_up"
@@ -77,7 +78,7 @@ def answer_confirmation(
         if not open_one.exists() or not asked.update(answer=answer, answered_at=timezone.now()):
             raise HandoffNotFound
         if not confirmed:
-            _close(open_one)
+            _close(checkout, open_one)
 
     _rows.in_transaction(f"Session {device.session_id}", write)
 
@@ -122,15 +123,20 @@ def give_up_checkout(
     rows = CheckoutHandoff.objects.using(_alias()).filter(session_id=session_id, merchant=merchant)
     if consumer:
         rows = rows.filter(consumer=consumer)
-    if not _close(rows.filter(closed_at__isnull=True)):
+    open_one = rows.filter(closed_at__isnull=True)
+    if not _rows.in_transaction(f"Session {session_id}", lambda: _close(session_id, open_one)):
         raise HandoffNotFound
     with suppress(AgentSessionsError):  # the handoff may have ended the session
         commit(session_id, Draft(GIVEN_UP, actor, call))
 
 
-def _close(rows: QuerySet[CheckoutHandoff]) -> int:
+def _close(session_id: uuid.UUID, rows: QuerySet[CheckoutHandoff]) -> int:
+    """Close a session's checkout and, if the session is over, let go what was held for it; return if it was open."""
     now = timezone.now()
-    return rows.update(closed_at=now, given_up_at=now)
+    closed = rows.update(closed_at=now, given_up_at=now)
+    if closed:
+        release_after_end(session_id, Hold.Because.RELEASED)
+    return closed
 
 
 def _alias() -> str:

@@ -25,13 +25,15 @@ from agent_sessions.exceptions import (
     SessionEnded,
     VersionConflict,
 )
-from agent_sessions.models import CheckoutHandoff, Session
+from agent_sessions.models import CheckoutHandoff, Hold, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
 from agent_sessions.selectors.handoffs import status_of, stored_handoff
+from agent_sessions.selectors.history import state_at_version
 from agent_sessions.selectors.in_progress import Device
 from agent_sessions.services._texts import check_text
 from agent_sessions.services.confirmations import CONSUMER, require_confirmed
+from agent_sessions.services.releasing import release_after_end
 from agent_sessions.services.sessions import end_session
 from agent_sessions.store.handoffs import HandoffStatus
 
@@ -135,17 +137,29 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
         row.refresh_from_db()
         _require_open(row, head)
         require_confirmed(row, head)
+        # Before the end, which releases what is held as ordered because this says so.
+        row.order_ref = order_ref
+        row.ordered_at = row.closed_at = timezone.now()
+        row.save(update_fields=["order_ref", "ordered_at", "closed_at"], using=_alias())
         if head.is_live():
             call = Call(capability="checkout", params={"order": order_ref})
+            seen = _same_cart_now(row, head, version)
             try:
-                end_session(head, reason=EndReason.COMPLETED, expected_version=version, actor=actor, call=call)
+                end_session(head, reason=EndReason.COMPLETED, expected_version=seen, actor=actor, call=call)
             except SessionEnded as too_late:  # its deadline has just passed, or its token was revoked
                 raise HandoffClosed(HandoffStatus.ENDED.value) from too_late
         elif version != row.version:
             raise VersionConflict(head.session_id, expected=version, current=row.version)
-        row.order_ref = order_ref
-        row.ordered_at = row.closed_at = timezone.now()
-        row.save(update_fields=["order_ref", "ordered_at", "closed_at"], using=_alias())
+        else:
+            release_after_end(head.session_id, Hold.Because.ORDERED)
+
+
+def _same_cart_now(row: CheckoutHandoff, head: SessionHead, seen: int) -> int:
+    """Return the current version if it has the cart that the human saw: a hold that has ended is no other cart."""
+    if row.version <= seen < head.version:
+        before, now = (state_at_version(head, number).state.get("shopping") for number in (seen, head.version))
+        return head.version if before == now else seen
+    return seen
 
 
 def _require_open(row: CheckoutHandoff, head: SessionHead) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -25,9 +25,9 @@ from agent_sessions.services._opening import OpenedSession, Opening, prepare_fro
 from agent_sessions.services.artifacts import try_to_seal
 from agent_sessions.services.sessions import end_for_successor
 from agent_sessions.store.adapter import StoreContext
-from agent_sessions.store.cart import SessionCart, cart_lines, cart_vouchers, repriced
+from agent_sessions.store.cart import SessionCart, cart_lines, cart_problems, cart_vouchers, repriced
 from agent_sessions.store.offer import offer
-from agent_sessions.types import State
+from agent_sessions.types import JSONValue, State
 
 T = TypeVar("T")
 Checking = Callable[[SessionHead, datetime], None]
@@ -38,12 +38,14 @@ _ATTEMPTS = 8
 class Renewed:
     """The session that goes on, what it holds, and what is different there from the session that it takes the place of.
 
-    ``changes`` tells prices and stock that have moved, and what does not go along.
+    ``changes`` tells prices that have moved and what does not go along; ``problems`` what the store has against the
+    cart now, such as stock that is gone, as in ``CartProblem``.
     """
 
     opened: OpenedSession
     state: State
     changes: tuple[Difference, ...]
+    problems: tuple[Mapping[str, JSONValue], ...]
 
 
 Writing = Callable[[Callable[[], Renewed]], Renewed]
@@ -94,7 +96,7 @@ def renew_session(
             bound_to=head.bound_to,
             call=call,
         )
-        renewed = Renewed(opening.opened, after, describe(before, after))
+        renewed = Renewed(opening.opened, after, describe(before, after), cart_problems(after))
 
         def write() -> Renewed:
             put_in_place(head, opening, reason=EndReason.RENEWED, actor=AGENT, check=_require_with_agent)

@@ -92,6 +92,11 @@ def cart_vouchers(state: State) -> list[str]:
     return sorted(cart_slice(state).get("vouchers", {}))
 
 
+def cart_problems(state: State) -> tuple[Mapping[str, JSONValue], ...]:
+    """Return what the store had against a cart when it last priced it, as in ``CartProblem``."""
+    return tuple(cart_slice(state).get("quote", {}).get("extra", {}).get("problems", ()))
+
+
 def cart_answer(state: State) -> dict[str, Any]:
     """Return a cart as agents see it."""
     shopping = cart_slice(state)

@@ -162,12 +162,14 @@ def test_opening_a_session_again_gives_the_same_token(agent: AgentClient) -> Non
     agent.data("POST", "/cart", ADD, status=201)
     assert not is_stored(agent.token)
     assert not is_stored("a gift")
+    assert IdempotencyRecord.objects.get().session_id == head_of(agent).session_id, "under its key"
 
 
 def test_the_token_of_an_earlier_session_does_not_matter_to_an_opening(shopper: AgentClient) -> None:
     shopper.data("DELETE", "/session")
 
     require_same(*twice(shopper, "POST", "/session", {}))
+    require_same(*twice(shopper, "POST", "/session", {}, headers={"X-Agent-Session": "ags_of another site"}))
 
 
 def test_ending_a_session_again_is_answered_although_its_token_is_dead(shopper: AgentClient) -> None:
@@ -204,6 +206,7 @@ def test_after_a_revocation_nothing_is_told_again(shopper: AgentClient) -> None:
     services.revoke_all_sessions(reason="a laptop was stolen")
 
     shopper.refused(401, "POST", "/cart", ADD, headers=sent)
+    assert IdempotencyRecord.objects.count() == 1
 
 
 def test_a_token_that_is_bound_to_an_address_is_told_nothing_elsewhere(

@@ -97,11 +97,17 @@ class _History:
         self.by_marker = {one.marker: one for one in self.writes}
         self.times_stored = Counter(entry.marker for entry in stored if entry.marker)
         self._entries = {entry.marker: entry for entry in reversed(stored)}
-        self.by_version = {entry.version: entry for entry in stored if entry.version is not None}
+        self.by_version: dict[int | None, Entry] = {
+            entry.version: entry for entry in stored if entry.version is not None
+        }
 
     def entry(self, write: Operation) -> Entry | None:
         """Return where a write is stored first."""
         return self._entries.get(write.marker)
+
+    def made_by(self, version: int | None) -> Entry | None:
+        """Return the entry that made a version."""
+        return None if version is None else self._by_version.get(version)
 
     def version(self, write: Operation) -> int | None:
         """Return the version that a write was told, or that it made without anybody being told."""
@@ -116,13 +122,14 @@ class _History:
         entry = self.entry(write)
         return None if entry is None else entry.seq
 
-    def impossible(self, version: int, moment: int) -> str:
-        """Tell why nobody can have been told of ``version`` at ``moment``; empty if somebody can."""
-        entry = self.by_version.get(version)
+    def why_impossible(self, told: Operation) -> str:
+        """Say why nobody can have been told of its version when it was; empty if somebody can."""
+        entry = self.made_by(told.version)
         if entry is None:
             return "which is not stored"
         write = self.by_marker.get(entry.marker)
-        return f"which {write} had not been asked for" if write is not None and write.invoked_at > moment else ""
+        too_early = write is not None and told.answered_at is not None and told.answered_at < write.invoked_at
+        return f"which {write} had not been asked for" if too_early else ""
 
     @cached_property
     def versions_written(self) -> _Known:
@@ -224,7 +231,7 @@ def _impossible_read(history: _History) -> Iterator[str]:
 
 def _torn_read(history: _History) -> Iterator[str]:
     for read in history.reads:
-        entry = history.by_version.get(read.version)
+        entry = history.made_by(read.version)
         if read.marker and entry is not None and read.marker != entry.shows:
             yield f"{read}, where the state shows {entry.shows or 'nothing'}"
 
@@ -232,7 +239,7 @@ def _torn_read(history: _History) -> Iterator[str]:
 def _wrong_conflict(history: _History) -> Iterator[str]:
     """A conflict tells of a newer version than was named, of no older one than was known, and of none of the future."""
     for conflict in history.conflicts:
-        if conflict.base_version is not None and conflict.version <= conflict.base_version:
+        if (conflict.version or 0) <= (conflict.base_version or 0):
             yield f"{conflict}: nothing was in the way"
     yield from _older_than(history.versions_written, history.conflicts)
     yield from _older_than(history.versions_seen, history.conflicts)
@@ -249,15 +256,14 @@ def _marked_twice(history: _History) -> Iterator[str]:
 def _older_than(known: _Known, told: Iterable[Operation]) -> Iterator[str]:
     for one in told:
         before = known.before(one.invoked_at)
-        if before is not None and one.version < before[0]:
+        if before is not None and (one.version or 0) < before[0]:
             yield f"{one}, after {before[0]} was told: {before[1]}"
 
 
 def _told_too_early(history: _History, told: Iterable[Operation]) -> Iterator[str]:
     """Not "acknowledged by then": a write is there from its moment on, which is before its writer is told."""
     for one in told:
-        why = history.impossible(one.version, one.answered_at)
-        if why:
+        if why := history.why_impossible(one):
             yield f"{one}, {why}"
 
 

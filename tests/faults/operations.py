@@ -1,8 +1,9 @@
 """What the load is made of. A new operation is one function and one line in ``OPERATIONS``.
 
-The function gets a ``Turn`` and makes one call. What it writes holds the turn's marker somewhere: in a value, a note, a
-reason, a text. It returns what the answer told. What the package refuses, it lets through; a code that is not among
-``EXPECTED_REFUSALS`` fails the test.
+The function gets a ``Turn`` and makes one call, which writes at most one event. Somewhere in that stands the turn's
+marker: in a value, a note, a reason, a text. The function returns what the answer told. What the package refuses, it
+lets through; a code that is not among ``EXPECTED_REFUSALS`` fails the test. The load goes on until each operation has
+been acknowledged once.
 """
 
 from __future__ import annotations
@@ -52,7 +53,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """An operation, and how often it is drawn compared with the others."""
+    """An operation, and how often it is drawn compared with the others.
+
+    One that ``names_version`` is based on the turn's version: it makes the next one or is refused. One that ``reads``
+    tells the version that it saw; it writes no marker.
+    """
 
     run: Callable[[Turn], Told]
     weight: int = 1
@@ -124,7 +129,7 @@ def read_state(turn: Turn) -> Told:
 
 
 def read_versions(turn: Turn) -> Told:
-    """List the versions from the newest that the process knows of; that one is there, or the list is empty."""
+    """List the versions from the newest that the process knows of; if that one is not there, it is told none."""
     listed = selectors.versions(turn.session_id, after=turn.version - 1, limit=_ALL)
     return Told(listed[-1].number if listed else 0)
 
@@ -155,7 +160,9 @@ def read_stored(session_id: uuid.UUID) -> list[Entry]:
     sealed: dict[int, dict[str, Any]] = defaultdict(dict)
     for opening in openings(row, disclose="all", up_to=row.head_seq):
         sealed[opening.seq][opening.path] = opening.value
-    entries, shows = [], ""
+    entries: list[Entry] = []
+    shows = ""
+    event: Any
     for event in selectors.events(session_id, limit=_ALL):
         values = sealed[event["seq"]]
         shows = _shown(values.get("patch", {})) or shows

@@ -177,11 +177,12 @@ def send_and_die(agent: AgentClient, write: Any, sent: dict[str, str], point: st
             return result
 
         def watched_commit() -> None:
-            if last[0] != "the answer":
-                return commit()
-            die_if("before the commit")
+            of_the_effect = last[0] == "the answer"
+            if of_the_effect:
+                die_if("before the commit")
             commit()
-            die_if("after the commit")
+            if of_the_effect:
+                die_if("after the commit")
 
         connection.commit = watched_commit  # type: ignore[method-assign]
         with connection.execute_wrapper(watch):

@@ -18,9 +18,9 @@ from tests.faults.operations import EXPECTED_REFUSALS, ITEM, read_stored
 from tests.faults.support import half_done
 from tests.store.calling import quantities
 
-SECONDS = float(os.environ.get("LOAD_SECONDS") or 6)
+WRITERS, SESSIONS, SHORT = (8, 4, 6) if connection.vendor == "postgresql" else (3, 2, 3)
+SECONDS = float(os.environ.get("LOAD_SECONDS") or SHORT)
 """How long: LOAD_SECONDS=60 for the long run."""
-WRITERS, SESSIONS = (8, 4) if connection.vendor == "postgresql" else (3, 2)
 
 
 @pytest.mark.timeout(SECONDS + 600)

@@ -24,7 +24,7 @@ from agent_sessions.exceptions import (
 )
 from agent_sessions.models import IdempotencyRecord, Session, SessionKey
 from agent_sessions.selectors import SessionHead
-from agent_sessions.services import Claim, OpenedSession
+from agent_sessions.services import Claim, OpenedSession, idempotency
 from agent_sessions.services._quarantine import quarantine
 from tests.conftest import MORNING
 from tests.stored import everything_stored, is_stored
@@ -157,6 +157,24 @@ def test_who_is_overtaken_while_it_runs_undoes_what_it_did(head: SessionHead, cl
         slow.complete(lambda: view_item(head), lambda _: b"")
 
     assert events(head) == 1
+
+
+def test_who_is_slow_and_done_after_all_is_not_overtaken(
+    head: SessionHead, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets its answer while another looks whether it is still running."""
+    slow = claimed(head)
+    clock.shift(timedelta(seconds=61))
+    look: Callable[..., None] = idempotency._require_over
+
+    def look_while_it_is_done(*facts: Any) -> None:
+        look(*facts)
+        slow.complete(lambda: view_item(head), lambda _: b"viewed")
+
+    monkeypatch.setattr(idempotency, "_require_over", look_while_it_is_done)
+
+    assert claim(head) == b"viewed"
+    assert events(head) == 2
 
 
 def test_a_released_key_is_free_for_any_request(head: SessionHead) -> None:
@@ -338,15 +356,17 @@ def test_a_session_that_has_ended_is_told_what_it_was_answered(opened: Any, cloc
     assert selectors.authenticate_repeat(other.token).session_id == other.session_id, "past its deadline"
 
 
-@pytest.mark.parametrize("gone", ["revoked", "all revoked", "quarantined", "erased", "forged"])
-def test_who_has_lost_the_right_is_told_nothing(opened: Any, gone: str) -> None:
+@pytest.mark.parametrize("gone", ["revoked", "key revoked", "quarantined", "erased", "forged"])
+def test_who_has_lost_the_right_is_told_nothing(opened: Any, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """T3: the same answer as to any dead token."""
     one = opened()
     token = one.token
     if gone == "revoked":
         services.end_session(one.session_id, reason=EndReason.REVOKED)
-    elif gone == "all revoked":
+    elif gone == "key revoked":
+        monkeypatch.setattr("agent_sessions.services.expiry.end_revoked_sessions", lambda **_: 0)
         services.revoke_all_sessions(reason="stolen")
+        assert selectors.read_head(one.session_id).is_live(), "nobody has come by to end it"
     elif gone == "quarantined":
         quarantine(one.session_id, "for this test")
     elif gone == "erased":

@@ -29,6 +29,7 @@ from tests.faults.support import at_once
 from tests.services.succeeding import NOW, is_dead, renew, running, wrong
 from tests.shopping import basket, line, variables
 from tests.store.calling import call, head, quantities, state
+from tests.store.shop import Shop
 from tests.stored import everything_stored
 
 pytestmark = pytest.mark.django_db
@@ -98,23 +99,24 @@ def test_prices_and_stock_are_validated_anew_and_the_answer_says_what_changed(sh
 
     renewed = renew(shopped)
 
-    told = [one.text for one in renewed.changes]
-    assert "Mug: price 12.50 EUR → 13.00 EUR" in told, told
-    assert any("Only 0 left" in text for text in told), told
+    assert [one.text for one in renewed.changes] == ["Mug: price 12.50 → 13.00 EUR", "Quote 65.00 → 26.00 EUR"]
+    assert [(one["code"], one["line"], one["message"]) for one in renewed.problems] == [
+        ("out_of_stock", "pot", "Only 0 left.")
+    ]
     assert quantities(renewed.opened) == {"mug": 2, "pot": 1}, "what is gone stays until it is taken out"
     assert state(renewed.opened)["shopping"]["lines"]["mug"]["unit_price"] == 1300
     assert wrong(shopped, renewed.opened) == []
 
 
 def test_the_store_is_told_for_whom(shop: Any, shopped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    real = type(selectors).__name__ and __import__("tests.store.shop", fromlist=["Shop"]).Shop.price
+    asked: list[str] = []
+    real = Shop.price
 
     def price(self: Any, lines: Any, vouchers: Any, *, ctx: Any) -> Any:
         asked.append(ctx.consumer)
         return real(self, lines, vouchers, ctx=ctx)
 
-    monkeypatch.setattr("tests.store.shop.Shop.price", price)
+    monkeypatch.setattr(Shop, "price", price)
     renew(shopped)
     assert asked == ["pseudonym-1"]
 
@@ -202,8 +204,6 @@ def test_the_deadline_can_pass_while_the_store_thinks(
 
 def slow_store(monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> list[int]:
     """Have something happen while the store is asked for the first time; returns how often it was asked."""
-    from tests.store.shop import Shop
-
     real, asked = Shop.price, []
 
     def price(self: Any, lines: Any, vouchers: Any, *, ctx: Any) -> Any:
@@ -353,6 +353,7 @@ def test_a_renewal_that_the_database_locks_out_is_repeated_as_a_whole(
 ) -> None:
     from agent_sessions.services._opening import Opening
 
+    one = opened()
     tried: list[int] = []
     real = Opening.store
 
@@ -363,7 +364,6 @@ def test_a_renewal_that_the_database_locks_out_is_repeated_as_a_whole(
         return real(self)
 
     monkeypatch.setattr(Opening, "store", locked_at_first)
-    one = opened()
     again = renew(one).opened
     assert (len(tried), Session.objects.count()) == (2, 2)
     assert wrong(one, again) == []
@@ -389,7 +389,7 @@ def test_between_a_renewal_and_changes_none_is_lost_that_was_acknowledged(shop: 
     """R3: what the agent was told is stored is in the successor."""
     one = opened()
     jobs: list[Any] = [lambda: renew(one)]
-    jobs += [lambda n=n: call("cart.add", one, item_id="plate") for n in range(5)]
+    jobs += [lambda: call("cart.add", one, item_id="plate")] * 5
 
     renewed, *added = at_once(jobs)
 

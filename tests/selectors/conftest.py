@@ -1,0 +1,3 @@
+from tests.store.calling import shop
+
+__all__ = ["shop"]
