@@ -66,11 +66,16 @@ def held_by_others(session: SessionHead | uuid.UUID | None, items: Collection[st
     With None for a session it is what is held for any, with the merchant of the settings. Raises SessionNotFound.
     """
     if session is None:
-        found = open_holds().filter(merchant=settings.merchant)
-    else:
-        head = session if isinstance(session, SessionHead) else read_head(session)
-        found = open_holds().filter(merchant=head.merchant).exclude(session_id=head.session_id)
-    found = found.filter(item__in=items, expires_at__gt=timezone.now()).order_by()
+        return held_in_all(settings.merchant, items)
+    head = session if isinstance(session, SessionHead) else read_head(session)
+    return held_in_all(head.merchant, items, but_for=head.session_id)
+
+
+def held_in_all(merchant: str, items: Collection[str], *, but_for: uuid.UUID | None = None) -> dict[str, int]:
+    """Return how many of each item are held now, by all sessions of a merchant but one; 0 for the rest."""
+    found = open_holds().filter(merchant=merchant, item__in=items, expires_at__gt=timezone.now()).order_by()
+    if but_for is not None:
+        found = found.exclude(session_id=but_for)
     sums = dict(found.values_list("item").annotate(Sum("quantity")))
     return {item: sums.get(item, 0) for item in items}
 

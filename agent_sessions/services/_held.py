@@ -19,7 +19,7 @@ def times_taken(merchant: str, item: str) -> int:
     return _rows_of(merchant, item).values_list("taken", flat=True).first() or 0
 
 
-def held_in_all(merchant: str, item: str) -> int:
+def count_of(merchant: str, item: str) -> int:
     """Return how many are held, by all sessions together, also by holds past their deadline that are not released."""
     return _rows_of(merchant, item).values_list("quantity", flat=True).first() or 0
 

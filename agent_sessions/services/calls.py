@@ -32,12 +32,15 @@ from agent_sessions.exceptions import (
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head, require_changeable, require_live
 from agent_sessions.selectors.history import current_state
+from agent_sessions.selectors.stock import held_for
 from agent_sessions.services._commit import conflict_with
 from agent_sessions.services._policies import REFUSED, denial, session_facts
 from agent_sessions.services.approvals import use_approval
 from agent_sessions.services.confirmations import ask_devices, tell_devices
 from agent_sessions.services.handoffs import Link, make_link
+from agent_sessions.services.marking import mark_if_overtaken
 from agent_sessions.services.sessions import change_session, end_session, record_event
+from agent_sessions.services.staleness import require_nothing_stale
 from agent_sessions.store.adapter import StoreContext
 from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome
 from agent_sessions.store.cart import cart_fingerprint
@@ -145,6 +148,7 @@ class _Attempt:
             None if session is None else session_facts(session),
             state,
             timezone.now(),
+            held_for(session),
         )
         verdict = decide_before(offered.policies, call)
         if not verdict.allowed:
@@ -177,6 +181,7 @@ class _Attempt:
         if outcome.patch is not None:
             expected = session.version if self.expected_version is None else self.expected_version
             made = change_session(session, expected_version=expected, patch=outcome.patch, kind=kind, call=told)
+            mark_if_overtaken(session, state, outcome.patch, since=self.started_at)
             return Answer(outcome.data, outcome.status, made.version)
         self._record(session, kind, told)
         return Answer(outcome.data, outcome.status, session.version)

@@ -29,7 +29,7 @@ from agent_sessions.selectors.overview import entries
 from agent_sessions.selectors.stock import due_holds, held_by_others, open_holds
 from agent_sessions.services._commit import commit, conflict_with
 from agent_sessions.services._entries import Draft
-from agent_sessions.services._held import held_in_all, lower_held, mark_taken, raise_held, times_taken
+from agent_sessions.services._held import count_of, lower_held, mark_taken, raise_held, times_taken
 from agent_sessions.services._quarantine import closing_damaged
 from agent_sessions.services._texts import check_text
 from agent_sessions.services.releasing import expire_holds, hold_entry
@@ -166,7 +166,7 @@ def _hold(session_id: uuid.UUID, wish: _Wish) -> Held:
     kind = PLACED if hold is None else CHANGED
     hold = hold or Hold(session_id=session_id, merchant=head.merchant, item=wish.item, quantity=0, held_at=now)
     _count(hold, wish)
-    total = held_in_all(head.merchant, wish.item)
+    total = count_of(head.merchant, wish.item)
     free = None if wish.there_are is None else max(0, wish.there_are - total)
     hold.quantity = wish.quantity
     hold.expires_at = min(now + wish.lasts, head.expires_at)
@@ -186,7 +186,7 @@ def _count(hold: Hold, wish: _Wish) -> None:
     elif more and not raise_held(hold.merchant, hold.item, more, there_are=wish.there_are, taken=wish.taken):
         if times_taken(hold.merchant, hold.item) != wish.taken:
             raise _Overtaken
-        others = held_in_all(hold.merchant, hold.item) - hold.quantity
+        others = count_of(hold.merchant, hold.item) - hold.quantity
         free = max(0, (wish.there_are or 0) - others)
         raise HoldRefused(f"Only {free} can be held for you now; you asked for {wish.quantity}.", free)
 

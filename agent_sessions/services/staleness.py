@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -21,14 +21,14 @@ from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.identity import AGENT, Actor
 from agent_sessions.domain.patch import apply_patch
-from agent_sessions.domain.references import ITEM, KINDS, reference
+from agent_sessions.domain.references import KINDS, reference
 from agent_sessions.exceptions import InvalidValue, NoStore, StaleCart, VersionConflict
 from agent_sessions.models import StoreChange
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, id_of, read_head, require_changeable
 from agent_sessions.selectors.history import current_state
 from agent_sessions.selectors.overview import entries
-from agent_sessions.selectors.stock import held_for, held_in_total
+from agent_sessions.selectors.stock import held_for, held_in_all
 from agent_sessions.services._commit import commit, conflict_with
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._texts import check_text
@@ -188,7 +188,7 @@ def _stock_seen(head: SessionHead, state: State, store: StoreAdapter, ctx: Store
     if not items or not counts_stock(store):
         return {}
     counted = store.stock(items, ctx=ctx)
-    held, now = held_in_total(head.merchant, items), format_time(timezone.now())
+    held, now = held_in_all(head.merchant, items), format_time(timezone.now())
     seen: Patch = {}
     for item in items:
         there_are = counted.get(item)

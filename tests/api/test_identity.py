@@ -143,20 +143,14 @@ def test_without_the_extra_a_signature_says_nothing(agent: AgentClient, monkeypa
 
 def test_a_signed_request_is_sent_again_with_a_new_signature(agent: AgentClient) -> None:
     """V7: known by its key it gets its answer again; a copy of it, with a nonce that was seen, is somebody unknown."""
-    sent = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
-    signed = Request("POST", f"http://testserver{API}/session").signed(nonce="n-1").headers
-    first = agent.send("POST", "/session", headers={**signed, **sent})
-    print(selectors.events(opened_by(first).pk)[0]["params"])
-    import agent_sessions.api.base as b
-    o=b.idempotency.require_told_apart
-    def f(key, sender):
-        print(sender, key); return o(key, sender)
-    b.idempotency.require_told_apart=f
+    keyed = AgentClient(headers={"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"})
+    helper = {"agent_name": "Helper"}
+    first = send(keyed, "POST", "/session", helper, nonce="n-1")
+    assert opened_by(first).agent_operator == AGENT
 
-    copy = agent.refused(403, "POST", "/session", headers={**signed, **sent})
-    anew = Request("POST", f"http://testserver{API}/session").signed(nonce="n-2").headers
-    again = agent.send("POST", "/session", headers={**anew, **sent}, REMOTE_ADDR="192.0.2.7")
+    copy = send(keyed, "POST", "/session", helper, nonce="n-1")
+    anew = send(keyed, "POST", "/session", helper, nonce="n-2")
 
-    assert copy["code"] == "signature_refused"
-    assert (again.content, again.headers["Idempotent-Replayed"]) == (first.content, "true")
+    assert (copy.status_code, copy.json()["code"]) == (403, "signature_refused")
+    assert (anew.content, anew.headers["Idempotent-Replayed"]) == (first.content, "true")
     assert Session.objects.count() == 1

@@ -19,8 +19,10 @@ def test_an_auditor_sees_the_sessions_of_a_request_together(shop: Any, opened: A
     """T6"""
     tea = opened(merchant="Tea & Co", parent_request="req-7")
     call("cart.add", tea, item_id="mug", quantity=2)
+    clock.shift(1)
     wine = opened(merchant="Cellar", parent_request="req-7", kind="quote")
     call("cart.add", wine, item_id="pot")
+    clock.shift(1)
     bread = opened(merchant="Bakery", parent_request="req-7")
     opened(merchant="Tea & Co", parent_request="req-8")
     opened(merchant="Tea & Co")
@@ -63,8 +65,9 @@ def test_sessions_without_a_request_do_not_belong_together(opened: Any) -> None:
     assert selectors.sessions_of_request("unknown") == []
 
 
-def test_no_more_than_was_asked_for(opened: Any) -> None:
+def test_no_more_than_was_asked_for(opened: Any, clock: Any) -> None:
     first = opened(parent_request="req-7")
+    clock.shift(1)
     opened(parent_request="req-7")
     assert [one.session_id for one in selectors.sessions_of_request("req-7", limit=1)] == [first.session_id]
     with pytest.raises(InvalidValue):

@@ -293,8 +293,9 @@ def test_only_with_what_is_of_the_family(shopped: Any, opened: Any) -> None:
         selectors.compare_sessions(shopped.session_id, uuid.uuid4())
 
 
-def test_the_family_is_listed_with_what_each_would_cost(shopped: Any) -> None:
+def test_the_family_is_listed_with_what_each_would_cost(shopped: Any, clock: Any) -> None:
     branch = fork(shopped, from_version=3)
+    clock.shift(1)
     twig = fork(branch, from_version=1)
     call("cart.add", twig, item_id="pot")
     services.end_session(branch.session_id)

@@ -1,0 +1,337 @@
+"""A consumer's agents find each other, and a payment waits for the consumer's word on all of them (C1, C2)."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from agent_sessions import selectors, services
+from agent_sessions.domain.lifecycle import Lineage, Origin
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    DevicesUnconfirmed,
+    HandoffClosed,
+    InvalidAssertion,
+    InvalidValue,
+)
+from agent_sessions.models import CheckoutHandoff, DeviceConfirmation
+from agent_sessions.selectors.handoffs import stored_handoff
+from tests.api.conftest import AgentClient
+from tests.conftest import SHOPPING_AGENT
+
+pytestmark = pytest.mark.django_db
+IN_PROGRESS = "/session/in-progress"
+
+
+@pytest.fixture(autouse=True)
+def goes_on(configure: Any) -> None:
+    """Sessions go on after the handoff, so that devices stay."""
+    configure(END_ON_HANDOFF=False)
+
+
+def agent_of(reference: str, name: str = "", **facts: Any) -> AgentClient:
+    """An agent with a session that acts for a consumer."""
+    agent = AgentClient(headers={"X-Agent-Consumer": services.assert_consumer(reference, **facts).text})
+    agent.open(agent_name=name)
+    return agent
+
+
+def head_of(agent: AgentClient) -> selectors.SessionHead:
+    return selectors.session_of_token(agent.token)
+
+
+def checkout(agent: AgentClient, *, fill: bool = True) -> CheckoutHandoff:
+    if fill:
+        agent.data("POST", "/cart", {"item_id": "mug"}, status=201)
+    agent.data("POST", "/checkout")
+    return CheckoutHandoff.objects.get(session_id=head_of(agent).session_id, closed_at__isnull=True)
+
+
+def order(row: CheckoutHandoff, ref: str = "A-1") -> None:
+    handoff = selectors.get_handoff(row.pk)
+    services.complete_handoff(row.pk, version=handoff.version, order_ref=ref)
+
+
+def test_a_session_belongs_to_the_consumer_whom_the_shop_vouches_for(agent: AgentClient) -> None:
+    phone = agent_of("customer-7", "Phone")
+
+    head = head_of(phone)
+    assert head.consumer == services.consumer_pseudonym("customer-7")
+    agent.open(consumer="customer-7", consumer_id="customer-7")
+    assert head_of(agent).consumer == "", "a bare id in a body says nothing"
+
+
+def test_all_agents_of_a_consumer_see_what_is_in_progress() -> None:
+    phone, voice, other = agent_of("anna", "Phone"), agent_of("anna", "Voice"), agent_of("ben", "Phone")
+    phone.data("POST", "/cart", {"item_id": "mug", "quantity": 2}, status=201)
+    checkout(other)
+
+    told = voice.data("GET", IN_PROGRESS)
+
+    assert [(one["agent_name"], one["checkout"], one["cart"]["cart_size"]) for one in told] == [
+        ("Voice", False, 0),
+        ("Phone", False, 2),
+    ]
+    assert told[1]["session_id"] == str(head_of(phone).session_id)
+    assert "token" not in str(told)
+    # Before it opens a session of its own, an agent asks with the assertion alone.
+    voice.token = ""
+    assert len(voice.data("GET", IN_PROGRESS)) == 2
+    assert voice.data("POST", "/session", {}, status=201)["in_progress"] == 2
+
+
+def test_a_checkout_is_in_progress_after_its_session_has_ended_with_it(configure: Any) -> None:
+    configure(END_ON_HANDOFF=True)
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    checkout(phone)
+
+    told = voice.data("GET", IN_PROGRESS)
+
+    assert [(one["agent_name"], one["status"], one["checkout"]) for one in told] == [
+        ("Voice", "active", False),
+        ("Phone", "ended", True),
+    ]
+    assert told[1]["checkout_until"]
+
+
+@pytest.mark.parametrize("what", ["nothing", "forged", "expired", "revoked", "another merchant's token"])
+def test_without_a_good_assertion_nobody_is_known(what: str, agent: AgentClient, clock: Any) -> None:
+    text = {"nothing": "", "forged": "agc_" + "A" * 80}.get(what) or services.assert_consumer("anna").text
+    if what == "nothing":
+        text = ""
+    if what == "expired":
+        clock.shift(timedelta(days=1))
+    if what == "revoked":
+        services.revoke_all_sessions(reason="a leak")
+    headers = {"X-Agent-Consumer": text} if text else {}
+    if what == "another merchant's token":
+        mine = agent_of("anna")
+        headers["X-Agent-Session"] = mine.token
+        headers["X-Agent-Consumer"] = services.assert_consumer("ben").text
+
+    assert agent.refused(403, "GET", IN_PROGRESS, headers=headers)["code"] == "invalid_assertion"
+    if text and what != "another merchant's token":
+        assert agent.refused(403, "POST", "/session", {}, headers=headers)["code"] == "invalid_assertion"
+
+
+def test_assertions_are_made_for_some_time_and_somebody() -> None:
+    with pytest.raises(InvalidValue):
+        services.assert_consumer("anna", lasts=timedelta(0))
+    with pytest.raises(InvalidValue):
+        services.assert_consumer("")
+    with pytest.raises(InvalidAssertion):
+        services.read_consumer("anything")
+    known = services.read_consumer(services.assert_consumer("anna", merchant="tea").text)
+    assert (known.consumer, known.merchant) == (services.consumer_pseudonym("anna", merchant="tea"), "tea")
+
+
+def test_one_checkout_at_a_time() -> None:
+    """C1: the second agent is told which session has it, and until when."""
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+    voice.data("POST", "/cart", {"item_id": "mug"}, status=201)
+
+    refusal = voice.refused(409, "POST", "/checkout")
+
+    assert refusal["code"] == "checkout_elsewhere"
+    assert refusal["details"]["session"] == str(head_of(phone).session_id)
+    assert refusal["details"]["expires_at"] == row.expires_at.isoformat()
+    assert CheckoutHandoff.objects.count() == 1
+    assert head_of(voice).version == 2, "nothing was written"
+
+
+def test_another_consumer_and_an_unknown_one_are_not_in_the_way(agent: AgentClient) -> None:
+    checkout(agent_of("anna"))
+    checkout(agent_of("ben"))
+    agent.open()
+    checkout(agent)
+    stranger = AgentClient()
+    stranger.open()
+
+    assert checkout(stranger)
+
+
+@pytest.mark.parametrize("over", ["ended", "expired link", "given up", "ordered"])
+def test_the_next_one_begins_when_the_first_is_over(over: str, configure: Any, clock: Any) -> None:
+    configure(HANDOFF_TTL=600)
+    phone = agent_of("anna", "Phone")
+    row = checkout(phone)
+    if over == "ended":
+        phone.data("DELETE", "/session")
+    if over == "expired link":
+        clock.move_to(row.expires_at)
+    if over == "given up":
+        phone.data("DELETE", f"{IN_PROGRESS}/{head_of(phone).session_id}")
+    if over == "ordered":
+        order(row)
+
+    assert checkout(agent_of("anna", "Voice"))
+
+
+def test_any_agent_of_the_consumer_gives_a_checkout_up() -> None:
+    phone, voice, other = agent_of("anna", "Phone"), agent_of("anna", "Voice"), agent_of("ben")
+    row = checkout(phone)
+    place = f"{IN_PROGRESS}/{row.session_id}"
+
+    assert other.refused(404, "DELETE", place)["code"] == "handoff_not_found"
+    assert voice.data("DELETE", place) == {"given_up": True}
+    assert voice.refused(404, "DELETE", place)["code"] == "handoff_not_found"
+
+    with pytest.raises(HandoffClosed, match="given up"):
+        order(row)
+    assert selectors.get_handoff(row.pk).status == "given_up"
+    assert "checkout.given_up" in [event["kind"] for event in selectors.events(row.session_id)]
+    assert selectors.verify_session(row.session_id).ok
+
+
+def test_a_payment_waits_for_the_consumers_word_on_every_device() -> None:
+    """C2"""
+    phone, voice, car = (agent_of("anna", name) for name in ("Phone", "Voice", "Car"))
+    row = checkout(phone)
+
+    asked = voice.data("GET", "/session/confirmations")
+    assert [(one["agent_name"], one["answer"]) for one in asked] == [("Phone", "open")]
+    assert "confirmation.asked" in [event["kind"] for event in selectors.events(head_of(car).session_id)]
+    assert sorted(selectors.get_handoff(row.pk).others) == ["Car", "Voice"]
+    with pytest.raises(DevicesUnconfirmed):
+        order(row)
+
+    place = f"/session/confirmations/{row.session_id}"
+    assert voice.data("POST", place, {"answer": "confirm"}) == {"answer": "confirm"}
+    assert voice.data("GET", "/session/confirmations")[0]["answer"] == "confirm"
+    with pytest.raises(DevicesUnconfirmed) as waiting:
+        order(row)
+    assert waiting.value.agents == ("Car",)
+    car.data("POST", place, {"answer": "confirm"})
+
+    order(row)
+
+    assert stored_handoff(row.pk).order_ref == "A-1"
+    assert voice.data("GET", "/session/confirmations") == [], "it is over"
+    for agent in (phone, voice, car):
+        assert selectors.verify_session(head_of(agent).session_id).ok
+
+
+def test_the_answer_of_a_checkout_names_the_agents_that_ask(shopper: AgentClient) -> None:
+    phone = agent_of("anna", "Phone")
+    agent_of("anna", "Voice")
+    phone.data("POST", "/cart", {"item_id": "mug"}, status=201)
+
+    assert phone.data("POST", "/checkout")["confirmations"] == ["Voice"]
+    shopper.data("POST", "/cart", {"item_id": "mug"}, status=201)
+    assert "confirmations" not in shopper.data("POST", "/checkout"), "alone, and nobody known"
+
+
+def test_declined_on_one_device_it_cannot_be_paid() -> None:
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+
+    voice.data("POST", f"/session/confirmations/{row.session_id}", {"answer": "decline"})
+
+    with pytest.raises(HandoffClosed):
+        order(row)
+    assert checkout(voice), "the other one can go ahead"
+
+
+def test_a_cart_that_changed_is_asked_about_again() -> None:
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+    voice.data("POST", f"/session/confirmations/{row.session_id}", {"answer": "confirm"})
+
+    phone.data("PATCH", "/cart", {"item_id": "mug", "quantity": 2})
+
+    with pytest.raises(DevicesUnconfirmed):
+        order(row)
+    again = checkout(phone, fill=False)
+    assert voice.data("GET", "/session/confirmations")[0]["answer"] == "open"
+    voice.data("POST", f"/session/confirmations/{again.session_id}", {"answer": "confirm"})
+    order(again)
+
+
+def test_the_word_of_who_pays_in_person_counts_for_all_devices() -> None:
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+
+    services.confirm_devices(row.pk)
+
+    assert selectors.get_handoff(row.pk).others == ()
+    assert DeviceConfirmation.objects.get().answer == "confirmed"
+    late = agent_of("anna", "Late")
+    assert head_of(late)
+    order(row)
+    assert head_of(voice).is_live()
+
+
+def test_devices_that_are_gone_and_branches_are_not_asked() -> None:
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    head = head_of(phone)
+    services.open_session(
+        agent=SHOPPING_AGENT,
+        consumer=head.consumer,
+        lineage=Lineage(Origin.FORK, head.session_id, head.version, head.family),
+    )
+    row = checkout(phone)
+    voice.data("DELETE", "/session")
+
+    order(row)
+
+
+@pytest.mark.parametrize("body", [{}, {"answer": "yes"}, {"answer": ""}, {"answer": 1}])
+def test_an_answer_is_one_of_two_words(body: Any) -> None:
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+
+    assert voice.refused(400, "POST", f"/session/confirmations/{row.session_id}", body)["code"] == "invalid_parameter"
+    assert DeviceConfirmation.objects.get().answer == ""
+
+
+def test_only_who_was_asked_answers() -> None:
+    phone, voice, other = agent_of("anna", "Phone"), agent_of("anna", "Voice"), agent_of("ben")
+    row = checkout(phone)
+    place = f"/session/confirmations/{row.session_id}"
+
+    for agent in (other, phone):
+        before = head_of(agent).head_seq
+        assert agent.refused(404, "POST", place, {"answer": "confirm"})["code"] == "handoff_not_found"
+        assert head_of(agent).head_seq == before, "not recorded either"
+    order_refused = pytest.raises(DevicesUnconfirmed)
+    with order_refused:
+        order(row)
+    assert voice.data("GET", "/session/confirmations")[0]["answer"] == "open"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_checkouts_at_once_one_begins(configure: Any) -> None:
+    """C1: exact under a race, by the database."""
+    configure(MAX_SESSIONS=0)
+    agents = [agent_of("anna", f"Agent {number}") for number in range(6)]
+    for agent in agents:
+        agent.data("POST", "/cart", {"item_id": "mug"}, status=201)
+    start, statuses = threading.Barrier(len(agents)), []
+
+    def check_out(agent: AgentClient) -> None:
+        start.wait()
+        try:
+            statuses.append(agent.send("POST", "/checkout").status_code)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=check_out, args=(agent,)) for agent in agents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(statuses) == [200] + [409] * (len(agents) - 1)
+    assert CheckoutHandoff.objects.filter(closed_at__isnull=True).count() == 1
+    for agent in agents:
+        assert selectors.verify_session(head_of(agent).session_id).ok
+
+
+def test_errors_have_codes_of_their_own() -> None:
+    kinds: list[type[AgentSessionsError]] = [DevicesUnconfirmed, InvalidAssertion]
+    assert [kind.code for kind in kinds] == ["devices_unconfirmed", "invalid_assertion"]

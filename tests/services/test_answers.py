@@ -1,0 +1,409 @@
+"""What a human says to an approval: one answer counts, from whom it may come, in time (L5, A2)."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agent_sessions import selectors, services
+from agent_sessions.domain.approvals import ApprovalStatus
+from agent_sessions.domain.identity import Actor
+from agent_sessions.domain.slices.decisions import ApprovalStatus as NotedStatus
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    AnswerRefused,
+    ApprovalClosed,
+    ApprovalExpired,
+    ApprovalNotFound,
+    InvalidValue,
+    PolicyDenied,
+    SessionQuarantined,
+    VersionConflict,
+)
+from agent_sessions.models import Approval, CheckoutHandoff
+from agent_sessions.services import Answer
+from tests.conftest import MORNING
+from tests.faults.support import at_once, half_done
+from tests.services.asking import (
+    REASON,
+    ask,
+    cart_of,
+    event,
+    granted,
+    is_sound,
+    kinds,
+    note,
+    pointer,
+    status,
+    stored,
+)
+from tests.store import shop as stock
+from tests.store.calling import call, head, last_event, quantities
+from tests.stored import everything_stored
+from tests.tampering import Tamper
+
+pytestmark = pytest.mark.django_db
+STAFF = Actor("staff", "17")
+MINUTE = timedelta(minutes=1)
+ANSWERS = (services.grant_approval, services.reject_approval, services.escalate_approval)
+
+
+@pytest.fixture
+def asking(shop: stock.Shelf, configure: Any) -> stock.Shelf:
+    configure(POLICIES="tests.services.asking.POLICIES", END_ON_HANDOFF=False)
+    return shop
+
+
+def test_the_words_for_where_it_stands_are_the_same_everywhere() -> None:
+    words = {one.value for one in ApprovalStatus}
+    assert words == set(Approval.Status.values) == set(NotedStatus.__args__)  # type: ignore[attr-defined]
+
+
+def test_a_yes_is_a_version_with_how_long_the_human_had_and_took(asking: Any, opened: Any, clock: Any) -> None:
+    """A2"""
+    one = cart_of(opened)
+    asked = ask(one)
+    clock.shift(20)
+    services.note_approval_opened(asked.approval_id)
+    clock.shift(70)
+    services.note_approval_opened(asked.approval_id)  # again: it is the first time that counts
+    clock.shift(20)
+
+    services.grant_approval(asked.approval_id)
+
+    seen = selectors.get_approval(asked.approval_id)
+    assert (seen.status.value, seen.decided_by, seen.time_taken) == ("granted", "consumer", timedelta(seconds=90))
+    assert (seen.decided_at, seen.waits) == (MORNING + timedelta(seconds=110), False)
+    told = last_event(one)
+    assert (told["kind"], told["actor"], told["version"]) == ("approval.granted", "consumer", 4)
+    assert (told["params"]["had_ms"], told["params"]["took_ms"]) == (1_800_000, 90_000)
+    assert (note(one, asked)["status"], pointer(one)) == ("granted", str(asked.approval_id))
+    assert "interventions" not in str(event(one, "approval.granted"))
+    assert is_sound(one)
+
+
+def test_a_no_says_why_to_the_agent_and_to_nobody_else(asking: Any, opened: Any) -> None:
+    one = cart_of(opened)
+    asked = ask(one)
+    services.reject_approval(asked.approval_id, reason="Blue, not red")
+    seen = selectors.get_approval(asked.approval_id)
+    assert (seen.status.value, seen.answer, seen.reason) == ("rejected", "Blue, not red", REASON)
+    told = last_event(one)
+    assert (told["kind"], told["params"].keys() & {"reason", "answer"}) == ("approval.rejected", set())
+    assert selectors.private_values(head(one), told["seq"]) == {"reason": "Blue, not red"}
+    assert is_sound(one)
+
+
+def test_after_escalation_only_staff_answer(asking: Any, opened: Any) -> None:
+    one = cart_of(opened)
+    asked = ask(one)
+    services.escalate_approval(asked.approval_id, reason="I do not know this shop")
+    assert (status(asked), last_event(one)["kind"]) == ("escalated", "approval.escalated")
+    assert stored(asked).decided_at is None
+    for answer in ANSWERS:
+        with pytest.raises(ApprovalClosed, match="shop has been asked"):
+            answer(asked.approval_id)  # type: ignore[operator]
+    with pytest.raises(ApprovalClosed):
+        services.escalate_approval(asked.approval_id, actor=STAFF)
+
+    services.grant_approval(asked.approval_id, actor=STAFF)
+
+    assert (status(asked), stored(asked).decided_by, last_event(one)["actor"]) == ("granted", "staff:17", "staff:17")
+    assert call("checkout", one).status == 200
+    assert is_sound(one)
+
+
+def test_staff_can_answer_what_waits_for_the_consumer(asking: Any, opened: Any) -> None:
+    asked = ask(cart_of(opened))
+    services.reject_approval(asked.approval_id, reason="Out of season", actor=STAFF)
+    assert selectors.get_approval(asked.approval_id).decided_by == "staff:17"
+
+
+@pytest.mark.parametrize("first", ANSWERS)
+@pytest.mark.parametrize("second", ANSWERS)
+def test_the_first_answer_counts(asking: Any, opened: Any, first: Any, second: Any) -> None:
+    asked = ask(cart_of(opened))
+    first(asked.approval_id)
+    before = everything_stored()
+    with pytest.raises(ApprovalClosed):
+        second(asked.approval_id)
+    assert everything_stored() == before
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_after_the_window_every_answer_is_too_late(
+    asking: Any, opened: Any, configure: Any, clock: Any, answer: Any
+) -> None:
+    """L5: also while no job has come by, and to the second."""
+    configure(TTL={"approval": 300})
+    asked = ask(cart_of(opened))
+    clock.move_to(MORNING + 5 * MINUTE)
+    before = everything_stored()
+    with pytest.raises(ApprovalExpired, match=r"Approval window expired\. Consumer must re-authorize\."):
+        answer(asked.approval_id)
+    assert everything_stored() == before
+    assert selectors.get_approval(asked.approval_id).status is ApprovalStatus.EXPIRED
+
+
+def test_just_before_it_is_in_time(asking: Any, opened: Any, configure: Any, clock: Any) -> None:
+    configure(TTL={"approval": 300})
+    asked = ask(cart_of(opened))
+    clock.move_to(MORNING + 5 * MINUTE - timedelta(seconds=1))
+    services.grant_approval(asked.approval_id)
+    clock.shift(1)
+    assert status(asked) == "expired", "granted, and not used in time"
+
+
+def test_a_human_answers_while_the_agent_has_paused(asking: Any, opened: Any) -> None:
+    """L3: pausing is how an agent waits; the session stays paused, and the answer is there when it goes on."""
+    one = cart_of(opened)
+    asked = ask(one)
+    services.pause_session(one.session_id)
+    services.grant_approval(asked.approval_id)
+    assert (head(one).status.value, status(asked)) == ("paused", "granted")
+    services.resume_session(one.session_id)
+    assert call("checkout", one).status == 200
+    assert is_sound(one)
+
+
+def test_a_human_answers_while_a_person_has_the_session(asking: Any, opened: Any) -> None:
+    """L4"""
+    one = cart_of(opened)
+    asked = ask(one)
+    services.hand_over(one.session_id, to=Actor("consumer"), actor=Actor("consumer"))
+    services.grant_approval(asked.approval_id)
+    assert (head(one).held_by, status(asked)) == ("consumer", "granted")
+    assert is_sound(one)
+
+
+def test_a_quarantined_session_takes_no_answer(asking: Any, opened: Any) -> None:
+    """R5"""
+    one = cart_of(opened)
+    asked = ask(one)
+    Tamper(one.session_id).session(merchant="elsewhere")
+    assert services.quarantine_damaged(selectors.verify_session(one.session_id))
+    for answer in ANSWERS:
+        with pytest.raises(SessionQuarantined):
+            answer(asked.approval_id)  # type: ignore[operator]
+
+
+def test_there_is_no_answer_to_what_was_never_asked() -> None:
+    for ask_of in (*ANSWERS, selectors.get_approval):
+        with pytest.raises(ApprovalNotFound):
+            ask_of(uuid.uuid4())  # type: ignore[operator]
+    for token in ("", "x", "ü", "\ud800", "\0", "x" * 10_000):
+        with pytest.raises(ApprovalNotFound):
+            selectors.approval_by_token(token)
+
+
+@pytest.mark.parametrize("reason", ["x" * 1001, "a\0b", 7])
+def test_words_are_bounded(asking: Any, opened: Any, reason: Any) -> None:
+    asked = ask(cart_of(opened))
+    for answer in (services.reject_approval, services.escalate_approval):
+        with pytest.raises(InvalidValue):
+            answer(asked.approval_id, reason=reason)
+    assert status(asked) == "pending"
+
+
+# Answers that do not fit
+
+
+def test_the_fifth_answer_that_does_not_fit_rejects(asking: Any, opened: Any) -> None:
+    """L5: five failed attempts at most."""
+    one = cart_of(opened)
+    asked = ask(one)
+    for left in (4, 3, 2, 1):
+        assert services.refuse_answer(asked.approval_id, cause="total").attempts_left == left
+        assert status(asked) == "pending"
+    told = last_event(one)
+    assert (told["kind"], told["params"]["attempts"], told["params"]["cause"]) == (
+        "approval.attempt_failed", 4, "total",
+    )  # fmt: skip
+    assert services.refuse_answer(asked.approval_id, cause="person").attempts_left == 0
+    assert (status(asked), stored(asked).decided_by, stored(asked).attempts) == ("rejected", "system", 5)
+    assert kinds(one)[-2:] == ["approval.attempt_failed", "approval.rejected"]
+    with pytest.raises(ApprovalClosed):
+        services.refuse_answer(asked.approval_id, cause="total")
+    with pytest.raises(ApprovalClosed):
+        services.grant_approval(asked.approval_id)
+    assert is_sound(one)
+
+
+def test_an_answer_that_fits_counts_after_four_that_did_not(asking: Any, opened: Any) -> None:
+    one = cart_of(opened)
+    asked = ask(one)
+    for _ in range(4):
+        services.refuse_answer(asked.approval_id, cause="total")
+    services.grant_approval(asked.approval_id)
+    assert (status(asked), last_event(one)["params"]["attempts"]) == ("granted", 4)
+
+
+def test_what_is_closed_counts_no_more(asking: Any, opened: Any) -> None:
+    asked = granted(cart_of(opened))
+    before = everything_stored()
+    with pytest.raises(ApprovalClosed):
+        services.refuse_answer(asked.approval_id, cause="total")
+    with pytest.raises(InvalidValue):
+        services.refuse_answer(asked.approval_id, cause="mood")
+    assert everything_stored() == before
+
+
+# Races
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(4))
+def test_of_a_yes_and_a_no_at_once_one_counts(asking: Any, opened: Any, round_: int) -> None:
+    """L5: two tabs."""
+    one = cart_of(opened)
+    asked = ask(one)
+    jobs = [lambda answer=answer: answer(asked.approval_id) for answer in (*ANSWERS, services.reject_approval)]
+
+    results = at_once(jobs)
+
+    assert [result for result in results if result is None] == [None], results
+    assert [type(result) for result in results if result is not None] == [ApprovalClosed] * 3, results
+    decided = [kind for kind in kinds(one) if kind in ("approval.granted", "approval.rejected", "approval.escalated")]
+    assert decided == [f"approval.{status(asked)}"]
+    assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(6))
+def test_between_a_yes_and_a_change_nothing_is_approved_that_was_not_seen(
+    asking: Any, opened: Any, round_: int
+) -> None:
+    """L5: void when the cart changes."""
+    one = cart_of(opened)
+    asked = ask(one)
+    gate = threading.Barrier(2)
+
+    def change() -> Any:
+        gate.wait(30)
+        return call("cart.add", one, item_id="plate")
+
+    def grant() -> Any:
+        gate.wait(30)
+        return services.grant_approval(asked.approval_id)
+
+    said, changed = at_once([grant, change])
+
+    assert isinstance(changed, Answer), changed
+    assert said is None or (isinstance(said, ApprovalClosed) and said.approval_status == "void"), said
+    assert (status(asked), pointer(one), quantities(one)) == ("void", None, {"mug": 2, "plate": 1})
+    with pytest.raises(PolicyDenied):
+        call("checkout", one)
+    assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(4))
+@pytest.mark.parametrize("ends", [True, False])
+def test_one_yes_is_one_checkout(asking: Any, opened: Any, configure: Any, ends: bool, round_: int) -> None:
+    """L5: single use."""
+    configure(END_ON_HANDOFF=ends)
+    one = cart_of(opened)
+    asked = granted(one)
+
+    results = at_once([lambda: call("checkout", one)] * 4)
+
+    assert len([result for result in results if isinstance(result, Answer)]) == 1, results
+    assert all(isinstance(result, Answer | AgentSessionsError) for result in results), results
+    assert CheckoutHandoff.objects.count() == 1
+    assert (status(asked), kinds(one).count("approval.used")) == ("used", 1)
+    assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(4))
+def test_between_using_and_asking_again_one_comes_first(asking: Any, opened: Any, round_: int) -> None:
+    one = cart_of(opened)
+    asked = granted(one)
+
+    used, again = at_once([lambda: call("checkout", one), lambda: ask(one)])
+
+    assert status(asked) in ("used", "void"), (used, again)
+    assert isinstance(used, Answer) is (status(asked) == "used")
+    assert not isinstance(again, Exception), again
+    assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_at_once_leave_one_open(asking: Any, opened: Any) -> None:
+    one = cart_of(opened)
+
+    results = at_once([lambda: ask(one)] * 4)
+
+    assert not [result for result in results if isinstance(result, Exception)], results
+    assert sorted(Approval.objects.values_list("status", flat=True)) == ["pending", "void", "void", "void"]
+    assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(4))
+def test_an_end_and_a_yes_leave_nothing_open(asking: Any, opened: Any, round_: int) -> None:
+    one = cart_of(opened)
+    asked = ask(one)
+
+    said, ended = at_once(
+        [lambda: services.grant_approval(asked.approval_id), lambda: services.end_session(one.session_id)]
+    )
+
+    assert not isinstance(ended, Exception), ended
+    assert said is None or isinstance(said, ApprovalExpired), said
+    assert stored(asked).status == "expired"
+    assert kinds(one)[-2:] == ["approval.expired", "session.ended"]
+    assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_end_and_a_request_leave_nothing_open(asking: Any, opened: Any) -> None:
+    for _ in range(6):
+        one = cart_of(opened)
+        asked, ended = at_once([lambda one=one: ask(one), lambda one=one: services.end_session(one.session_id)])
+        assert not isinstance(ended, Exception), ended
+        assert not Approval.objects.filter(session_id=one.session_id).exclude(status="expired").exists(), asked
+        assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_failed_attempts_at_once_are_all_counted(asking: Any, opened: Any) -> None:
+    one = cart_of(opened)
+    asked = ask(one)
+
+    results = at_once([lambda: services.refuse_answer(asked.approval_id, cause="total")] * 8)
+
+    left = sorted(result.attempts_left for result in results if isinstance(result, AnswerRefused))
+    assert left == [0, 1, 2, 3, 4], results
+    assert (stored(asked).attempts, status(asked)) == (5, "rejected")
+    assert half_done(one.session_id) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_jobs_at_once_close_each_once(asking: Any, opened: Any, configure: Any, clock: Any) -> None:
+    configure(TTL={"approval": 300})
+    sessions = [cart_of(opened) for _ in range(3)]
+    for one in sessions:
+        ask(one)
+    clock.move_to(MORNING + 5 * MINUTE)
+
+    results = at_once([services.expire_approvals] * 3)
+
+    assert sum(results) == 3, results  # type: ignore[arg-type]
+    assert all(kinds(one).count("approval.expired") == 1 for one in sessions)
+    assert all(half_done(one.session_id) == [] for one in sessions)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_is_no_conflict_for_an_agent_that_names_a_version(asking: Any, opened: Any) -> None:
+    """It is one for a change based on what was before, and says what has happened."""
+    one = cart_of(opened)
+    asked = ask(one)
+    services.grant_approval(asked.approval_id)
+    with pytest.raises(VersionConflict) as refused:
+        call("checkout", one, expected_version=asked.version)
+    assert "Approval" in refused.value.changes[0].text
