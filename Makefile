@@ -1,4 +1,5 @@
-# make demo     set up a shop on this machine and watch an agent buy something in it (PORT=8000; ONCE=1 ends by itself)
+# make demo     set up a shop on this machine and watch an agent buy something in it (PORT=8000; ONCE=1 ends by itself;
+#               STORY=declined plays one of the stories of what can go wrong, STORY=list lists them, STORY=all plays all)
 # make serve    the same shop without the agent
 # make test     set up and run the tests (Python 3.11 or later is all it needs)
 # make check    the further checks: lint, types, import contracts, migrations, wheel
@@ -9,6 +10,7 @@ BENCH_VENV ?= .venv-bench
 BENCH ?=
 PORT ?= 8000
 ONCE ?=
+STORY ?=
 export PYTHONWARNINGS ?= default
 
 .PHONY: demo serve test check bench clean
@@ -16,7 +18,7 @@ export PYTHONWARNINGS ?= default
 demo serve: export SITE_URL = http://localhost:$(PORT)
 
 demo: $(VENV)/ready
-	@$(VENV)/bin/python manage.py demo $(if $(ONCE),--once)
+	@$(VENV)/bin/python manage.py demo $(if $(ONCE),--once) $(if $(STORY),--story $(STORY))
 
 serve: $(VENV)/ready
 	@$(VENV)/bin/python manage.py demo --no-agent

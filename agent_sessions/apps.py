@@ -10,6 +10,8 @@ class AgentSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from agent_sessions import checks  # noqa: F401
+        from agent_sessions.services.staleness import connect_store
         from agent_sessions.store.offer import discover
 
         discover()
+        connect_store()

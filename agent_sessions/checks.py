@@ -167,7 +167,7 @@ def _wrong_values() -> Iterator[CheckMessage]:
 
 @register(Tags.compatibility)
 def check_http(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E008 to E012, W004: what the API over HTTP runs on."""
+    """E008 to E012, E014, W004: what the API over HTTP runs on."""
     if check_settings(None):
         return []
     return [*_wrong_offer(), *_wrong_addresses(), *_wrong_limits(), *_wrong_signatures()]
@@ -185,6 +185,7 @@ def _wrong_offer() -> Iterator[CheckMessage]:
             id="agent_sessions.E008",
         )
         return
+    yield from _unconnected()
     for one in capabilities:
         if one.method != "GET" and not one.requires_session and one.name != "contact":
             yield Warning(
@@ -192,6 +193,19 @@ def _wrong_offer() -> Iterator[CheckMessage]:
                 hint="Register it with requires_session=True, so that the call is in a history (contract item 29).",
                 id="agent_sessions.W004",
             )
+
+
+def _unconnected() -> Iterator[CheckMessage]:
+    from agent_sessions.services.staleness import connect_failures
+
+    problem = connect_failures.get(settings.store)
+    if problem:
+        yield Error(
+            f"The connect method of AGENT_SESSIONS['STORE'] ({settings.store}) failed: {problem}.",
+            hint="Until it works, carts are not marked when prices or stock change. It is called when Django starts, "
+            "and must not ask the database. See docs/store.md.",
+            id="agent_sessions.E014",
+        )
 
 
 def _wrong_addresses() -> Iterator[CheckMessage]:

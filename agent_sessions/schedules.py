@@ -24,5 +24,15 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": {"expires": 60.0},
     },
+    "agent_sessions.release_expired_holds": {
+        "task": "agent_sessions.release_expired_holds",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "agent_sessions.mark_stale_sessions": {
+        "task": "agent_sessions.mark_stale_sessions",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
 }
 """Job → Celery's entry for it; times in seconds."""

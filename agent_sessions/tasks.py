@@ -51,3 +51,23 @@ def resolve_unknown_steps(limit: int = 100) -> dict[str, int]:
     Return numbers of steps as ``asked``, ``escalated``, ``left`` and ``failed``.
     """
     return services.resolve_unknown_steps(limit=limit)
+
+
+@shared_task(name="agent_sessions.release_expired_holds", acks_late=True, reject_on_worker_lost=True)
+def release_expired_holds(limit: int = 500) -> dict[str, int | bool]:
+    """Release up to ``limit`` holds whose deadline has passed (X1).
+
+    Return how many as ``released``, and whether the limit left any ``remaining``, for the next run.
+    """
+    released = services.release_expired_holds(limit=limit)
+    return {"released": released, "remaining": released >= limit and bool(selectors.count_due_holds())}
+
+
+@shared_task(name="agent_sessions.mark_stale_sessions", acks_late=True, reject_on_worker_lost=True)
+def mark_stale_sessions(limit: int = 500) -> dict[str, int | bool]:
+    """Carry what the shop has reported as changed into the sessions that depend on it, up to ``limit`` of them (X2).
+
+    Return numbers of ``changes`` that are done with, of ``sessions`` that were marked and that ``failed``, and whether
+    any changes are ``remaining``, for the next run.
+    """
+    return asdict(services.mark_stale(limit=limit))

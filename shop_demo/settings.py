@@ -88,6 +88,7 @@ AGENT_SESSIONS = {
     "DOCS_URL": f"{SITE_URL}/agents",
     "MASTER_KEYS": env.dict("AGENT_SESSIONS_MASTER_KEYS", default={}),
     "STORE": "shop_demo.store.DemoStore",
+    "POLICIES": "shop_demo.policies.RULES",
     "MANIFEST_PROFILE": env("MANIFEST_PROFILE", default="spec"),
     "AUDIT": env.bool("AUDIT", default=True),
     "END_ON_HANDOFF": env.bool("END_ON_HANDOFF", default=True),

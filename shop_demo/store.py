@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
@@ -12,7 +12,8 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.utils import timezone
 
-from agent_sessions.store import CartLine, Handoff, Item, Page, Quote, StoreContext
+from agent_sessions.store import CartLine, Emit, Handoff, Item, Page, Quote, StoreContext
+from shop_demo import reporting
 from shop_demo.models import ContactMessage, Product, Variant, Voucher
 from shop_demo.pricing import CURRENCY, priced
 
@@ -25,7 +26,7 @@ SORTS: Final = {"price": "lowest", "-price": "-lowest", "title": "title", "-titl
 class DemoStore:
     """The shop's catalogue and prices. It keeps nothing; orders are made by ``shop_demo.checkout``."""
 
-    features: frozenset[str] = frozenset({"browse", "contact"})
+    features: frozenset[str] = frozenset({"browse", "contact", "stock"})
 
     def search(self, query: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
         """Every word has to be somewhere in the title, the description, the category or an SKU."""
@@ -62,6 +63,13 @@ class DemoStore:
         codes = {code.upper() for code in vouchers}
         known = {one.code: one for one in Voucher.objects.filter(code__in=codes)} if codes else {}
         return priced(lines, vouchers, variants=variants, products=products, vouchers=known, now=timezone.now())
+
+    def stock(self, item_ids: Collection[str], *, ctx: StoreContext) -> Mapping[str, int | None]:
+        """All is counted, by SKU."""
+        return dict(Variant.objects.filter(sku__in=item_ids).order_by().values_list("sku", "stock"))
+
+    def connect(self, emit: Emit) -> None:
+        reporting.connect(emit)
 
     def open_handoff(self, request: HttpRequest, handoff: Handoff) -> HttpResponse:
         return redirect("shop:checkout")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -14,6 +15,7 @@ from agent_sessions.api.resource import Operation, SessionResource
 from agent_sessions.api.schemas import CHECKPOINT, NEXT_ACTION
 from agent_sessions.audit.events import format_time
 from agent_sessions.domain.steps import NextAction
+from agent_sessions.selectors import SessionHead
 from agent_sessions.store import StoreContext
 from agent_sessions.store.cart import cart_answer
 
@@ -101,7 +103,16 @@ class RollbackView(SessionResource):
     def post(self, request: Request) -> HttpResponse:
         head = self.required_session()
         ctx = StoreContext(request=self.http, consumer=head.consumer)
-        made = services.rollback_session(head, ctx=ctx, expected_version=self.expected_version(head))
+        answered = partial(self._rolled_back, head)
+        made = services.rollback_session(
+            head,
+            ctx=ctx,
+            expected_version=self.expected_version(head),
+            writing=partial(self.at_once, answered=answered),
+        )
+        return answered(made)
+
+    def _rolled_back(self, head: SessionHead, made: services.Committed) -> HttpResponse:
         view = selectors.state_at_version(head.session_id, made.version)
         data = {"version": made.version, "rolled_back_to": head.committed_version, "cart": cart_answer(view.state)}
         return self.answered(data, version=made.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -93,15 +94,20 @@ class ImportView(SessionResource):
         known = consumer_of(self.http)
         try:
             scope = Scope() if body.get("scope") is None else Scope.from_json(body["scope"])
+            answered = partial(self._imported, scope)
             imported = services.import_state(
                 body["document"],
                 ctx=StoreContext(request=self.http),
                 consumer="" if known is None else known.consumer,
                 scope=scope,
+                writing=partial(self.at_once, answered=answered),
                 **opener_of(self, **names),
             )
         except InvalidValue as refused:
             raise as_field(refused) from None
+        return answered(imported)
+
+    def _imported(self, scope: Scope, imported: services.Imported) -> HttpResponse:
         opened = imported.opened
         self.opened(opened.session_id)
         data = opened_answer(opened, scope)

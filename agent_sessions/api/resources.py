@@ -13,8 +13,10 @@ from agent_sessions.api.conversation import MessagesView
 from agent_sessions.api.documents import ExportView, ImportView
 from agent_sessions.api.events import EventsView
 from agent_sessions.api.history import DifferencesView, StateAtView, VersionsView
+from agent_sessions.api.holds import HoldsView, HoldView
 from agent_sessions.api.life import HandOverView, PauseView, RenewView, ResumeView, TakeBackView
 from agent_sessions.api.resource import SessionResource
+from agent_sessions.api.revalidation import RevalidateView
 from agent_sessions.api.transfer import TransferView
 
 
@@ -33,6 +35,9 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource("differences", "differences", DifferencesView),
     Resource("messages", "messages", MessagesView),
     Resource("events", "events", EventsView),
+    Resource("holds", "holds", HoldsView),
+    Resource("hold", "holds/<uuid:hold_id>", HoldView),
+    Resource("revalidate", "revalidate", RevalidateView),
     Resource("checkpoints", "checkpoints", CheckpointsView),
     Resource("next-step", "next-step", NextStepView),
     Resource("commit", "commit", CommitView),

@@ -204,6 +204,36 @@ DIFFERENCE: Final[Schema] = {
         "after": {},
     },
 }
+HOLD: Final[Schema] = {
+    "type": "object",
+    "required": ["hold_id", "item_id", "quantity", "held_at", "until"],
+    "properties": {
+        "hold_id": {"type": "string", "format": "uuid"},
+        "item_id": _TEXT,
+        "quantity": {"type": "integer", "minimum": 1},
+        "held_at": _TIME,
+        "until": {**_TIME, "description": "Then it is released by itself, at the latest."},
+        "free": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "How many more there are, where the shop counts them.",
+        },
+    },
+}
+ITEM_STOCK: Final[Schema] = {
+    "type": "object",
+    "required": ["item_id", "held", "text"],
+    "properties": {
+        "item_id": _TEXT,
+        "held": {"type": "integer", "minimum": 0},
+        "hold_id": {"type": "string", "format": "uuid"},
+        "held_at": _TIME,
+        "until": _TIME,
+        "free": {"type": "integer", "minimum": 0, "description": "How many more there were when the shop was asked."},
+        "seen_at": {**_TIME, "description": "When that was."},
+        "text": {"type": "string", "description": "The same in words."},
+    },
+}
 _ENTRIES: Final[Schema] = {"type": "object", "additionalProperties": {"type": "object"}}
 SESSION: Final[Schema] = {
     "type": "object",

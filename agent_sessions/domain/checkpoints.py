@@ -86,6 +86,19 @@ def end_patch(
     return _patch(rules, steps, name, changes, now)
 
 
+def intervention_patch(recovery: Mapping[str, JSONValue], name: str, reason: str, *, now: datetime) -> Patch:
+    """Return the patch that puts a step before a person, because of ``reason``; without one, takes it away again.
+
+    ``recovery`` is the slice. Empty if that is how it stands (S5).
+    """
+    key, pending = f"step.{name}", recovery.get("interventions")
+    known = pending.get(key) if isinstance(pending, dict) else None
+    if bool(reason) == (known is not None):
+        return {}
+    asked: PatchValue = {"kind": "step", "since": _text(now), "reason": reason} if reason else None
+    return {"recovery": {"interventions": {key: asked}}}
+
+
 def _find_rule(rules: Sequence[StepRule], name: str) -> StepRule:
     for rule in rules:
         if rule.name == name:

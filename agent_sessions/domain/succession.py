@@ -6,7 +6,6 @@ human has. All here depends on the arguments alone.
 
 from __future__ import annotations
 
-from agent_sessions.domain.references import CONSUMER
 from agent_sessions.types import JSONValue, State
 
 _OVER = {"pending": "expired", "escalated": "expired", "granted": "void"}
@@ -35,12 +34,6 @@ def branched(state: State, now: State) -> State:
     """
     after = _with(carried_on(state), "recovery", **dict.fromkeys(_OF_THE_PARENT))
     return _with(after, "stale", parts={**_part(state, "stale", "parts"), **_part(now, "stale", "parts")})
-
-
-def validated(state: State) -> State:
-    """Return a state whose items and vouchers the store has just priced anew."""
-    parts = _part(state, "stale", "parts")
-    return _with(state, "stale", parts={key: one for key, one in parts.items() if one.get("kind") == CONSUMER})
 
 
 def running_step(state: State) -> str:

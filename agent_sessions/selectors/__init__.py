@@ -43,6 +43,8 @@ from agent_sessions.selectors.in_progress import (
 from agent_sessions.selectors.overview import SessionOverview, overview
 from agent_sessions.selectors.requests import RequestSession, sessions_of_request
 from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
+from agent_sessions.selectors.staleness import count_open_changes
+from agent_sessions.selectors.stock import ItemStock, count_due_holds, held_by_others, stock_of
 from agent_sessions.selectors.verification import SessionReport, verify_session
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "FamilyMember",
     "Found",
     "InProgress",
+    "ItemStock",
     "RequestSession",
     "SessionHead",
     "SessionOverview",
@@ -73,7 +76,9 @@ __all__ = [
     "compare",
     "compare_sessions",
     "confirmations_asked",
+    "count_due_holds",
     "count_lapsed_approvals",
+    "count_open_changes",
     "current_state",
     "due_sessions",
     "events",
@@ -83,6 +88,7 @@ __all__ = [
     "get_session",
     "handoff_by_token",
     "handoff_of_request",
+    "held_by_others",
     "in_progress",
     "messages",
     "next_step",
@@ -97,6 +103,7 @@ __all__ = [
     "sessions_of_request",
     "state_at_time",
     "state_at_version",
+    "stock_of",
     "verify_session",
     "versions",
 ]

@@ -45,8 +45,8 @@ class FamilyMember:
 def family(session: SessionHead | uuid.UUID) -> list[FamilyMember]:
     """Return the session and all that it came from or that came from the same first one, oldest first (L3).
 
-    The newest 100. This is for people who look after sessions; what one's own agent may know of is ``relatives``. Raises
-    SessionNotFound.
+    The newest 100. This is for people who look after sessions; what its own agent may know of is ``relatives``.
+    Raises SessionNotFound.
     """
     return [_told(one) for one in _members(_head(session))[-MOST:]]
 

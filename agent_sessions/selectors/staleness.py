@@ -23,6 +23,11 @@ def open_changes() -> QuerySet[StoreChange]:
     return StoreChange.objects.using(_alias()).filter(done_at__isnull=True)
 
 
+def count_open_changes() -> int:
+    """Count the changes that wait for ``mark_stale``."""
+    return open_changes().count()
+
+
 def old_changes() -> QuerySet[StoreChange]:
     """Changes that were done with a day ago."""
     return StoreChange.objects.using(_alias()).filter(done_at__lte=timezone.now() - KEPT)

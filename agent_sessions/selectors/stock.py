@@ -95,6 +95,11 @@ def due_holds() -> QuerySet[Hold]:
     return open_holds().filter(expires_at__lte=timezone.now())
 
 
+def count_due_holds() -> int:
+    """Count the holds that wait for ``release_expired_holds``."""
+    return due_holds().count()
+
+
 def _some_held(session: SessionHead | None, items: Collection[str]) -> Mapping[str, int]:
     return {item: held for item, held in held_by_others(session, items).items() if held}
 

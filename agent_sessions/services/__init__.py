@@ -28,8 +28,10 @@ from agent_sessions.services.consumers import ConsumerAssertion, KnownConsumer, 
 from agent_sessions.services.conversation import Added, add_message
 from agent_sessions.services.documents import Imported, export_state, import_state
 from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
+from agent_sessions.services.facts import learn_fact
 from agent_sessions.services.handoffs import complete_handoff, note_handoff_opened
 from agent_sessions.services.holding import hand_over, take_back
+from agent_sessions.services.holds import Held, lock_held_items, place_hold
 from agent_sessions.services.idempotency import Claim, claim_key, purge_idempotency_records, run_once
 from agent_sessions.services.integrity import quarantine_damaged, release_session, repair_session
 from agent_sessions.services.keys import (
@@ -40,7 +42,9 @@ from agent_sessions.services.keys import (
     signing_keys,
 )
 from agent_sessions.services.locking import locked_session
+from agent_sessions.services.marking import Marked, mark_stale
 from agent_sessions.services.pausing import pause_session, resume_session
+from agent_sessions.services.releasing import Released, release_expired_holds, release_holds
 from agent_sessions.services.sessions import (
     change_session,
     end_session,
@@ -48,6 +52,7 @@ from agent_sessions.services.sessions import (
     open_session,
     record_event,
 )
+from agent_sessions.services.staleness import Revalidated, report_change, revalidate
 from agent_sessions.services.succession import Renewed, renew_session
 from agent_sessions.services.transfers import Grant, Transferred, accept_transfer, grant_transfer
 from agent_sessions.services.variables import Written, write_variables
@@ -60,11 +65,15 @@ __all__ = [
     "ConsumerAssertion",
     "Expired",
     "Grant",
+    "Held",
     "Imported",
     "KnownConsumer",
+    "Marked",
     "OpenedSession",
+    "Released",
     "Renewed",
     "Requested",
+    "Revalidated",
     "RunningStep",
     "SigningKey",
     "StepFailed",
@@ -97,23 +106,31 @@ __all__ = [
     "grant_transfer",
     "hand_over",
     "import_state",
+    "learn_fact",
+    "lock_held_items",
     "locked_session",
+    "mark_stale",
     "note_approval_opened",
     "note_handoff_opened",
     "open_session",
     "pause_session",
+    "place_hold",
     "purge_idempotency_records",
     "quarantine_damaged",
     "read_consumer",
     "record_event",
     "refuse_answer",
     "reject_approval",
+    "release_expired_holds",
+    "release_holds",
     "release_session",
     "renew_session",
     "repair_session",
+    "report_change",
     "request_approval",
     "resolve_unknown_steps",
     "resume_session",
+    "revalidate",
     "revoke_all_sessions",
     "rollback_session",
     "rotate_signing_key",

@@ -24,6 +24,7 @@ from agent_sessions.selectors._heads import SessionHead, require_changeable
 from agent_sessions.selectors._states import seal_document
 from agent_sessions.selectors.approvals import body_place, stored_approvals
 from agent_sessions.selectors.history import current_state
+from agent_sessions.selectors.stock import held_for
 from agent_sessions.services._commit import Committed, commit, conflict_with
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._policies import denial, session_facts
@@ -92,7 +93,7 @@ def make_question(
     before = current_state(head).state
     params = {name: one.default for name, one in capability.params.items() if one.default is not NOTHING}
     ctx = replace(ctx, consumer=head.consumer)
-    call = CapabilityCall(capability, params, offered.store, ctx, session_facts(head), before, now)
+    call = CapabilityCall(capability, params, offered.store, ctx, session_facts(head), before, now, held_for(head))
     if not cart_lines(before):
         raise CartProblem("The cart is empty. Put something into it before you ask a person about it.")
     priced = before if offered.store is None else apply_patch(before, repriced(call, about=None))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -36,6 +35,7 @@ from agent_sessions.services._entries import Draft
 from agent_sessions.services._policies import record_denial
 from agent_sessions.services._questions import Question, make_question, public_facts, time_facts, with_policy
 from agent_sessions.services._texts import MAX_NOTE, check_text
+from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.store.adapter import StoreContext
 from agent_sessions.store.cart import cart_fingerprint
 from agent_sessions.store.offer import offer
@@ -64,13 +64,6 @@ class Requested:
     expires_at: datetime
 
 
-Writing = Callable[[Callable[[], Requested]], Requested]
-
-
-def _as_it_is(write: Callable[[], Requested]) -> Requested:
-    return write()
-
-
 def request_approval(
     session: SessionHead | uuid.UUID,
     *,
@@ -79,7 +72,7 @@ def request_approval(
     expected_version: int | None = None,
     ctx: StoreContext = _NOBODY,
     actor: Actor = AGENT,
-    writing: Writing = _as_it_is,
+    writing: Writing[Requested] = as_it_is,
 ) -> Requested:
     """Ask a human whether the agent may go on with the cart as it is; return the link for them (L5).
 

@@ -6,7 +6,7 @@ that has made of the session, unless the caller named the version that its call 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,12 +32,14 @@ from agent_sessions.exceptions import (
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head, require_changeable, require_live
 from agent_sessions.selectors.history import current_state
+from agent_sessions.selectors.in_progress import Device
 from agent_sessions.selectors.stock import held_for
 from agent_sessions.services._commit import conflict_with
 from agent_sessions.services._policies import REFUSED, denial, session_facts
 from agent_sessions.services.approvals import use_approval
 from agent_sessions.services.confirmations import ask_devices, tell_devices
 from agent_sessions.services.handoffs import Link, make_link
+from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.services.marking import mark_if_overtaken
 from agent_sessions.services.sessions import change_session, end_session, record_event
 from agent_sessions.services.staleness import require_nothing_stale
@@ -61,13 +63,6 @@ class Answer:
     version: int | None = None
 
 
-Writing = Callable[[Callable[[], Answer]], Answer]
-
-
-def _as_it_is(write: Callable[[], Answer]) -> Answer:
-    return write()
-
-
 def call_capability(
     capability: Capability,
     given: Mapping[str, object],
@@ -77,7 +72,7 @@ def call_capability(
     text: Collection[str] = (),
     method: str = "",
     expected_version: int | None = None,
-    writing: Writing = _as_it_is,
+    writing: Writing[Answer] = as_it_is,
 ) -> Answer:
     """Carry out one call of a capability. ``text`` names what of ``given`` came as text (query string, path).
 
@@ -113,7 +108,7 @@ class _Attempt:
     ctx: StoreContext
     method: str
     expected_version: int | None
-    writing: Writing
+    writing: Writing[Answer]
     started_at: datetime
 
     def run(self, session: SessionHead | None) -> Answer:
@@ -167,14 +162,18 @@ class _Attempt:
                 raise denial(objection, call)
             verdict = objection or verdict
         told = replace(told, policy_rule=verdict.rule, response_status=outcome.status)
-        return self.writing(lambda: self._write(session, state, outcome, told))
+        asked: list[Device] = []
+        answer = self.writing(lambda: self._write(session, state, outcome, told, asked))
+        # Afterwards: who has locked one session does not wait for another.
+        tell_devices(session, asked)
+        return answer
 
-    def _write(self, session: SessionHead, state: State, outcome: Outcome, told: Call) -> Answer:
+    def _write(self, session: SessionHead, state: State, outcome: Outcome, told: Call, asked: list[Device]) -> Answer:
         kind = outcome.kind or self.capability.kind
         if outcome.handoff:
             what = f"Session {session.session_id}"
             version, link = _rows.in_transaction(what, lambda: self._hand_over(session, state, outcome, kind, told))
-            tell_devices(session, link.asked)
+            asked[:] = link.asked
             if not settings.site and self.ctx.request is not None:
                 link = replace(link, url=self.ctx.request.build_absolute_uri(link.url))
             return Answer({**outcome.data, **_handoff_answer(link)}, outcome.status, version)
@@ -193,6 +192,7 @@ class _Attempt:
 
         ``state`` is the one that the call was carried out on.
         """
+        require_nothing_stale(state)
         expected = session.version if self.expected_version is None else self.expected_version
         made = change_session(session, expected_version=expected, patch=outcome.patch or {}, kind=kind, call=told)
         version = use_approval(session, state, capability=self.capability.name, version=made.version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from django.utils import timezone
@@ -17,6 +18,7 @@ from agent_sessions.selectors.history import current_state, state_at_version
 from agent_sessions.services._commit import Committed, commit, conflict_with
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._write import RowChange
+from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.store.adapter import StoreContext
 from agent_sessions.store.cart import SessionCart, cart_lines, cart_slice, cart_vouchers, repriced
 from agent_sessions.store.offer import offer
@@ -53,12 +55,14 @@ def rollback_session(
     expected_version: int | None = None,
     actor: Actor = AGENT,
     call: Call = NO_CALL,
+    writing: Writing[Committed] = as_it_is,
 ) -> Committed:
     """Bring the cart back to the last committed version, or to ``to_version``, as a new version that says so.
 
     The cart only: what was decided, tried and said stays. It is priced anew, because prices have moved since; what the
     store has against it is told in its quote and holds up nothing before checkout. The store is asked outside of any
-    transaction, again if another change comes between and no ``expected_version`` was given.
+    transaction, again if another change comes between and no ``expected_version`` was given. ``writing`` is as in
+    ``call_capability``.
 
     Raises NothingCommitted, VersionNotFound, VersionConflict, CartProblem, and what ``change_session`` raises.
     """
@@ -73,8 +77,9 @@ def rollback_session(
             raise NothingCommitted(session_id)
         patch = _back(current_state(head).state, state_at_version(head, target).state, ctx)
         told = Call(call.capability, call.method, params={**call.params, "to": target}, started_at=call.started_at)
+        draft = Draft(ROLLED_BACK, actor, told, patch, expected_version=head.version)
         try:
-            return commit(head, Draft(ROLLED_BACK, actor, told, patch, expected_version=head.version))
+            return writing(partial(commit, head, draft))
         except VersionConflict:
             if expected_version is not None or attempt == _ATTEMPTS - 1:
                 raise

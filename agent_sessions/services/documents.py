@@ -33,6 +33,7 @@ from agent_sessions.selectors.history import current_state
 from agent_sessions.services._commit import commit
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._opening import OpenedSession
+from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.services.sessions import open_session
 from agent_sessions.store.adapter import StoreContext
 from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome, SessionFacts
@@ -95,10 +96,12 @@ def import_state(
     bound_to: str = "",
     max_sessions: int = 0,
     call: Call = NO_CALL,
+    writing: Writing[Imported] = as_it_is,
 ) -> Imported:
     """Open a session that goes on from a state document, if it holds against stock, prices, customer and rules.
 
-    ``consumer`` is the pseudonym of whom the receiving agent acts for. Everything else is as in ``open_session``.
+    ``consumer`` is the pseudonym of whom the receiving agent acts for. ``writing`` is as in ``call_capability``,
+    everything else as in ``open_session``.
 
     Raises DocumentRefused, with a message that can be passed on to the customer and nothing left behind, and what
     ``open_session`` raises.
@@ -111,20 +114,24 @@ def import_state(
     state = _validated(wanted, replace(ctx, consumer=consumer))
     _require_totals(read, state)
     _require_allowed(state, agent, consumer, scope or Scope(), ctx)
-    opened = open_session(
-        agent=agent,
-        consumer=consumer,
-        merchant=read.source.merchant if read.source.site == settings.site else "",
-        scope=scope,
-        kind=kind,
-        state=state,
-        parent_request=read.source.parent_request,
-        caller=caller,
-        bound_to=bound_to,
-        max_sessions=max_sessions,
-        call=call,
-    )
-    return Imported(opened, state, describe(wanted, state))
+
+    def write() -> Imported:
+        opened = open_session(
+            agent=agent,
+            consumer=consumer,
+            merchant=read.source.merchant if read.source.site == settings.site else "",
+            scope=scope,
+            kind=kind,
+            state=state,
+            parent_request=read.source.parent_request,
+            caller=caller,
+            bound_to=bound_to,
+            max_sessions=max_sessions,
+            call=call,
+        )
+        return Imported(opened, state, describe(wanted, state))
+
+    return writing(write)
 
 
 def _require_small(state: State) -> None:

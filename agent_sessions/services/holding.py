@@ -22,7 +22,7 @@ def hand_over(
 ) -> Committed:
     """Give the session to a person: to the consumer, to the staff, or to one of the staff (L4).
 
-    ``to`` is ``Actor("consumer")``, ``Actor("staff")`` for whoever takes it up, or ``Actor("staff", "17")``; somebody of
+    ``to`` is ``Actor("consumer")``, ``Actor("staff")`` for whoever takes it up, or ``Actor("staff", "17")``; one of
     the staff takes it up by naming themselves. From there on changes of the agent are refused (SessionHeld); it reads,
     adds to the conversation, and waits. Who has it passes it on, and any of the staff. Done by a person, it withdraws a
     grant to take the session over. ``note`` is sealed, at most 1000 characters.

@@ -8,7 +8,7 @@ changes the session. If an order took pieces meanwhile, what the store said is t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -32,6 +32,7 @@ from agent_sessions.services._entries import Draft
 from agent_sessions.services._held import count_of, lower_held, mark_taken, raise_held, times_taken
 from agent_sessions.services._quarantine import closing_damaged
 from agent_sessions.services._texts import check_text
+from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.services.releasing import expire_holds, hold_entry
 from agent_sessions.store.adapter import StoreAdapter, StoreContext
 from agent_sessions.store.cart import MAX_LINES, MAX_QUANTITY
@@ -63,13 +64,6 @@ class Held:
     version: int
 
 
-Writing = Callable[[Callable[[], Held]], Held]
-
-
-def _as_it_is(write: Callable[[], Held]) -> Held:
-    return write()
-
-
 class _Overtaken(Exception):
     """An order has taken pieces since the store was asked."""
 
@@ -98,7 +92,7 @@ def place_hold(
     expected_version: int | None = None,
     actor: Actor = AGENT,
     call: Call = NO_CALL,
-    writing: Writing = _as_it_is,
+    writing: Writing[Held] = as_it_is,
 ) -> Held:
     """Keep ``quantity`` pieces of an item for the session (X1). A second call for the item sets both anew.
 

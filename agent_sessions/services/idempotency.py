@@ -33,6 +33,8 @@ from agent_sessions.services.keys import active_site_key, site_key_secret
 from agent_sessions.types import JSONValue
 
 T = TypeVar("T")
+Writing = Callable[[Callable[[], T]], T]
+"""Runs the part of a service that writes: as it is, or in one transaction with something else (``Claim.complete``)."""
 
 KEPT: Final = timedelta(hours=24)
 """How long an answer is kept, from when its key was claimed."""
@@ -47,6 +49,10 @@ _NO_SESSION: Final = uuid.UUID(int=0)
 _INSERT: Final = """
     INSERT INTO agent_sessions_idempotencyrecord (digest, fingerprint, session_id, claimed_at, expires_at)
     VALUES (%s, %s, %s, %s, %s) ON CONFLICT (digest) DO NOTHING"""
+
+
+def as_it_is(write: Callable[[], T]) -> T:
+    return write()
 
 
 @dataclass(slots=True)

@@ -106,7 +106,9 @@ def mark_if_overtaken(head: SessionHead, before: State, patch: Patch, *, since: 
     have passed the session before it depended on the thing. What it was done with before ``since`` the store has taken
     into account. Call it after the change: it looks when that is committed.
     """
-    added, _ = moved_references(before, apply_patch(before, patch), patch)
+    added: tuple[str, ...] = ()
+    if "shopping" in patch:
+        added, _ = moved_references(before, apply_patch(before, patch), patch)
     if added:
         look = partial(_mark_overtaken, head.session_id, head.merchant, added, since)
         transaction.on_commit(look, using=_alias(), robust=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -32,6 +32,7 @@ from agent_sessions.selectors.stock import held_for, held_in_all
 from agent_sessions.services._commit import commit, conflict_with
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._texts import check_text
+from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.store.adapter import StoreAdapter, StoreContext
 from agent_sessions.store.cart import SessionCart, cart_lines, cart_slice, cart_vouchers, repriced
 from agent_sessions.store.offer import offer
@@ -58,13 +59,6 @@ class Revalidated:
     problems: tuple[dict[str, JSONValue], ...]
     state: State
     version: int
-
-
-Writing = Callable[[Callable[[], Revalidated]], Revalidated]
-
-
-def _as_it_is(write: Callable[[], Revalidated]) -> Revalidated:
-    return write()
 
 
 def report_change(kind: str, ids: Iterable[str], what: str, *, merchant: str = "") -> int:
@@ -108,10 +102,10 @@ def connect_store() -> None:
         return  # told by E008
     except Exception as problem:  # noqa: BLE001 - the host's own code, which may fail with anything
         logger.error("The store's connect failed (%s); it reports no changes.", type(problem).__name__)
-        failures[settings.store] = type(problem).__name__
+        connect_failures[settings.store] = type(problem).__name__
 
 
-failures: dict[str, str] = {}
+connect_failures: dict[str, str] = {}
 """Stores whose ``connect`` failed in this process, and with what type of error."""
 
 
@@ -129,7 +123,7 @@ def revalidate(
     expected_version: int | None = None,
     actor: Actor = AGENT,
     call: Call = NO_CALL,
-    writing: Writing = _as_it_is,
+    writing: Writing[Revalidated] = as_it_is,
 ) -> Revalidated:
     """Ask the store about all that the session depends on; then nothing in it is stale (X2).
 
@@ -147,7 +141,7 @@ def revalidate(
         if expected_version not in (None, head.version):
             raise conflict_with(head, expected_version)
         before = current_state(head).state
-        patch = _validated(head, before, replace(ctx, consumer=head.consumer))
+        patch = validation_patch(head, before, replace(ctx, consumer=head.consumer))
         try:
             return writing(partial(_write, head, before, patch, actor, call))
         except VersionConflict:
@@ -167,7 +161,11 @@ def _write(head: SessionHead, before: State, patch: Patch, actor: Actor, call: C
     return Revalidated(changes, problems, after, made.version)
 
 
-def _validated(head: SessionHead, state: State, ctx: StoreContext) -> Patch:
+def validation_patch(head: SessionHead, state: State, ctx: StoreContext) -> Patch:
+    """Return the patch that makes ``state``, of a session that stands at ``head``, what the store says now (X2).
+
+    What is held for the session counts as there for it. Raises NoStore, CartProblem.
+    """
     store = offer().store
     if store is None:
         raise NoStore("This site has no store: AGENT_SESSIONS['STORE'] is empty.")

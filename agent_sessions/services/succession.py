@@ -15,17 +15,20 @@ from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.identity import AGENT, Actor
 from agent_sessions.domain.lifecycle import EndReason, Origin
 from agent_sessions.domain.patch import apply_patch
-from agent_sessions.domain.succession import carried_on, running_step, validated
+from agent_sessions.domain.succession import carried_on, running_step
 from agent_sessions.exceptions import StepRefused, VersionConflict
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._heads import SessionHead, get_session, id_of, read_head, require_changeable
+from agent_sessions.selectors._heads import SessionHead, get_session, id_of, lock_head, read_head, require_changeable
 from agent_sessions.selectors.history import current_state
 from agent_sessions.services._commit import conflict_with
 from agent_sessions.services._opening import OpenedSession, Opening, prepare_from
 from agent_sessions.services.artifacts import try_to_seal
+from agent_sessions.services.committing import commit_session
+from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.services.sessions import end_for_successor
+from agent_sessions.services.staleness import validation_patch
 from agent_sessions.store.adapter import StoreContext
-from agent_sessions.store.cart import SessionCart, cart_lines, cart_problems, cart_vouchers, repriced
+from agent_sessions.store.cart import cart_problems
 from agent_sessions.store.offer import offer
 from agent_sessions.types import JSONValue, State
 
@@ -48,13 +51,6 @@ class Renewed:
     problems: tuple[Mapping[str, JSONValue], ...]
 
 
-Writing = Callable[[Callable[[], Renewed]], Renewed]
-
-
-def _as_it_is(write: Callable[[], Renewed]) -> Renewed:
-    return write()
-
-
 def renew_session(
     session: SessionHead | uuid.UUID,
     *,
@@ -62,15 +58,15 @@ def renew_session(
     kind: str = "",
     expected_version: int | None = None,
     call: Call = NO_CALL,
-    writing: Writing = _as_it_is,
+    writing: Writing[Renewed] = as_it_is,
 ) -> Renewed:
     """Let a live session go on as another one: a new token, a new deadline, prices and stock validated anew (L2).
 
     ``kind`` is a key of the setting TTL, by default the session's own; the scope's expiry bounds the new deadline too.
     Agent, consumer, merchant, scope and parent request stay; holds, approvals and a link that a human has do not go
-    along. The session itself ends in the transaction that stores its successor. Nobody is refused for having too many
-    sessions. The store is asked before that transaction; if a change comes between, it is asked again, but not with an
-    ``expected_version``. ``writing`` is as in ``call_capability``.
+    along, and nothing is stale. The session itself ends in the transaction that stores its successor. Nobody is refused
+    for having too many sessions. The store is asked before that transaction, again if a change comes between, but not
+    with an ``expected_version``. ``writing`` is as in ``call_capability``.
 
     Raises SessionExpired at the deadline and after it; SessionPaused, SessionHeld; StepRefused while a step runs;
     VersionConflict against an ``expected_version``, or if eight attempts in a row were overtaken; InvalidValue for a
@@ -85,7 +81,7 @@ def renew_session(
             raise conflict_with(head, expected_version)
         before = current_state(head).state
         require_no_step_running(before)
-        after = _validated(carried_on(before), replace(ctx, consumer=head.consumer))
+        after = _validated(head, carried_on(before), replace(ctx, consumer=head.consumer))
         opening = prepare_from(
             head,
             Origin.RENEWAL,
@@ -120,13 +116,20 @@ def put_in_place(
 ) -> None:
     """End a session as it stood at ``head`` and store its successor, and do ``also``, in one transaction or not at all.
 
+    If the cart as it is was committed, it is so in the successor (V6).
+
     Raises VersionConflict if the session has moved, and what ``check`` and ``also`` raise.
     """
 
+    successor = opening.opened.session_id
+
     def act() -> None:
-        end_for_successor(head, opening.opened.session_id, reason=reason, actor=actor, check=check)
+        lock_head(head.session_id)
+        end_for_successor(head, successor, reason=reason, actor=actor, check=check)
         also()
         opening.store()
+        if head.committed_version == head.version:
+            commit_session(successor, actor=actor)
 
     _rows.in_transaction(f"Session {head.session_id}", act)
 
@@ -151,8 +154,5 @@ def _require_with_agent(head: SessionHead, now: datetime) -> None:
     require_changeable(head, AGENT, now)
 
 
-def _validated(state: State, ctx: StoreContext) -> State:
-    store = offer().store
-    if store is None or not (cart_lines(state) or cart_vouchers(state)):
-        return state
-    return validated(apply_patch(state, repriced(SessionCart(state, store, ctx))))
+def _validated(head: SessionHead, state: State, ctx: StoreContext) -> State:
+    return state if offer().store is None else apply_patch(state, validation_patch(head, state, ctx))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import uuid
@@ -129,6 +130,12 @@ def test_every_write_below_the_session_can_be_sent_again(shopper: AgentClient, m
 
         require_same(first, again)
         assert len(selectors.events(session)) == before + 1, f"{method} {address}"
+
+
+def test_what_is_slow_says_what_of_it_is_one_transaction(shopper: AgentClient) -> None:
+    """Else its effect could be stored and its answer be lost, and sent again it would have two."""
+    slow = {view for _, _, view in writes_of_resources() if view.slow}
+    assert [view.__name__ for view in slow if "self.at_once" not in inspect.getsource(view)] == []
 
 
 def test_the_description_tells_it_of_every_write_and_of_no_read(agent: AgentClient) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from agent_sessions.domain.state import check_whole
-from agent_sessions.domain.succession import branched, carried_on, running_step, validated
+from agent_sessions.domain.succession import branched, carried_on, running_step
 from tests.domain.strategies import states
 
 NOW = "2026-03-02T10:00:00.000000Z"
@@ -85,14 +85,6 @@ def test_a_branch_of_an_older_version_knows_what_has_become_stale_since() -> Non
     assert after["stale"]["parts"].keys() == {"item:plate", "item:mug", "consumer:c"}
 
 
-def test_what_the_store_has_priced_anew_is_no_longer_stale() -> None:
-    after: Any = validated(full())
-    assert after["stale"]["parts"].keys() == {"consumer:c"}
-    only_items = full()
-    del only_items["stale"]["parts"]["consumer:c"]
-    assert "stale" not in validated(only_items)
-
-
 @pytest.mark.parametrize("state", [{}, {"agent": {}}, {"checkout": {}}, {"inventory": {"holds": {}}}])
 def test_of_nothing_nothing_stays_behind(state: Any) -> None:
     assert {name: slice_ for name, slice_ in carried_on(state).items() if slice_} == {}
@@ -113,7 +105,7 @@ def test_a_step_without_an_outcome_is_found(steps: Any, running: str) -> None:
 @given(states())
 def test_whatever_a_session_holds_its_successor_can_hold(state: Any) -> None:
     before = copy.deepcopy(state)
-    for after in (carried_on(state), branched(state, state), validated(state)):
+    for after in (carried_on(state), branched(state, state)):
         check_whole(after)
         assert carried_on(after).keys() <= state.keys()
     assert carried_on(carried_on(state)) == carried_on(state)

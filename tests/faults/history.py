@@ -97,9 +97,7 @@ class _History:
         self.by_marker = {one.marker: one for one in self.writes}
         self.times_stored = Counter(entry.marker for entry in stored if entry.marker)
         self._entries = {entry.marker: entry for entry in reversed(stored)}
-        self.by_version: dict[int | None, Entry] = {
-            entry.version: entry for entry in stored if entry.version is not None
-        }
+        self._by_version = {entry.version: entry for entry in stored if entry.version is not None}
 
     def entry(self, write: Operation) -> Entry | None:
         """Return where a write is stored first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -14,20 +13,15 @@ from agent_sessions.domain.approvals import ApprovalStatus
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.slices.decisions import ApprovalStatus as NotedStatus
 from agent_sessions.exceptions import (
-    AgentSessionsError,
-    AnswerRefused,
     ApprovalClosed,
     ApprovalExpired,
     ApprovalNotFound,
     InvalidValue,
-    PolicyDenied,
     SessionQuarantined,
     VersionConflict,
 )
-from agent_sessions.models import Approval, CheckoutHandoff
-from agent_sessions.services import Answer
+from agent_sessions.models import Approval
 from tests.conftest import MORNING
-from tests.faults.support import at_once, half_done
 from tests.services.asking import (
     REASON,
     ask,
@@ -42,7 +36,7 @@ from tests.services.asking import (
     stored,
 )
 from tests.store import shop as stock
-from tests.store.calling import call, head, last_event, quantities
+from tests.store.calling import call, head, last_event
 from tests.stored import everything_stored
 from tests.tampering import Tamper
 
@@ -252,153 +246,6 @@ def test_what_is_closed_counts_no_more(asking: Any, opened: Any) -> None:
     assert everything_stored() == before
 
 
-# Races
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round_", range(4))
-def test_of_a_yes_and_a_no_at_once_one_counts(asking: Any, opened: Any, round_: int) -> None:
-    """L5: two tabs."""
-    one = cart_of(opened)
-    asked = ask(one)
-    jobs = [lambda answer=answer: answer(asked.approval_id) for answer in (*ANSWERS, services.reject_approval)]
-
-    results = at_once(jobs)
-
-    assert [result for result in results if result is None] == [None], results
-    assert [type(result) for result in results if result is not None] == [ApprovalClosed] * 3, results
-    decided = [kind for kind in kinds(one) if kind in ("approval.granted", "approval.rejected", "approval.escalated")]
-    assert decided == [f"approval.{status(asked)}"]
-    assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round_", range(6))
-def test_between_a_yes_and_a_change_nothing_is_approved_that_was_not_seen(
-    asking: Any, opened: Any, round_: int
-) -> None:
-    """L5: void when the cart changes."""
-    one = cart_of(opened)
-    asked = ask(one)
-    gate = threading.Barrier(2)
-
-    def change() -> Any:
-        gate.wait(30)
-        return call("cart.add", one, item_id="plate")
-
-    def grant() -> Any:
-        gate.wait(30)
-        return services.grant_approval(asked.approval_id)
-
-    said, changed = at_once([grant, change])
-
-    assert isinstance(changed, Answer), changed
-    assert said is None or (isinstance(said, ApprovalClosed) and said.approval_status == "void"), said
-    assert (status(asked), pointer(one), quantities(one)) == ("void", None, {"mug": 2, "plate": 1})
-    with pytest.raises(PolicyDenied):
-        call("checkout", one)
-    assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round_", range(4))
-@pytest.mark.parametrize("ends", [True, False])
-def test_one_yes_is_one_checkout(asking: Any, opened: Any, configure: Any, ends: bool, round_: int) -> None:
-    """L5: single use."""
-    configure(END_ON_HANDOFF=ends)
-    one = cart_of(opened)
-    asked = granted(one)
-
-    results = at_once([lambda: call("checkout", one)] * 4)
-
-    assert len([result for result in results if isinstance(result, Answer)]) == 1, results
-    assert all(isinstance(result, Answer | AgentSessionsError) for result in results), results
-    assert CheckoutHandoff.objects.count() == 1
-    assert (status(asked), kinds(one).count("approval.used")) == ("used", 1)
-    assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round_", range(4))
-def test_between_using_and_asking_again_one_comes_first(asking: Any, opened: Any, round_: int) -> None:
-    one = cart_of(opened)
-    asked = granted(one)
-
-    used, again = at_once([lambda: call("checkout", one), lambda: ask(one)])
-
-    assert status(asked) in ("used", "void"), (used, again)
-    assert isinstance(used, Answer) is (status(asked) == "used")
-    assert not isinstance(again, Exception), again
-    assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_requests_at_once_leave_one_open(asking: Any, opened: Any) -> None:
-    one = cart_of(opened)
-
-    results = at_once([lambda: ask(one)] * 4)
-
-    assert not [result for result in results if isinstance(result, Exception)], results
-    assert sorted(Approval.objects.values_list("status", flat=True)) == ["pending", "void", "void", "void"]
-    assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("round_", range(4))
-def test_an_end_and_a_yes_leave_nothing_open(asking: Any, opened: Any, round_: int) -> None:
-    one = cart_of(opened)
-    asked = ask(one)
-
-    said, ended = at_once(
-        [lambda: services.grant_approval(asked.approval_id), lambda: services.end_session(one.session_id)]
-    )
-
-    assert not isinstance(ended, Exception), ended
-    assert said is None or isinstance(said, ApprovalExpired), said
-    assert stored(asked).status == "expired"
-    assert kinds(one)[-2:] == ["approval.expired", "session.ended"]
-    assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_an_end_and_a_request_leave_nothing_open(asking: Any, opened: Any) -> None:
-    for _ in range(6):
-        one = cart_of(opened)
-        asked, ended = at_once([lambda one=one: ask(one), lambda one=one: services.end_session(one.session_id)])
-        assert not isinstance(ended, Exception), ended
-        assert not Approval.objects.filter(session_id=one.session_id).exclude(status="expired").exists(), asked
-        assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_failed_attempts_at_once_are_all_counted(asking: Any, opened: Any) -> None:
-    one = cart_of(opened)
-    asked = ask(one)
-
-    results = at_once([lambda: services.refuse_answer(asked.approval_id, cause="total")] * 8)
-
-    left = sorted(result.attempts_left for result in results if isinstance(result, AnswerRefused))
-    assert left == [0, 1, 2, 3, 4], results
-    assert (stored(asked).attempts, status(asked)) == (5, "rejected")
-    assert half_done(one.session_id) == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_jobs_at_once_close_each_once(asking: Any, opened: Any, configure: Any, clock: Any) -> None:
-    configure(TTL={"approval": 300})
-    sessions = [cart_of(opened) for _ in range(3)]
-    for one in sessions:
-        ask(one)
-    clock.move_to(MORNING + 5 * MINUTE)
-
-    results = at_once([services.expire_approvals] * 3)
-
-    assert sum(results) == 3, results  # type: ignore[arg-type]
-    assert all(kinds(one).count("approval.expired") == 1 for one in sessions)
-    assert all(half_done(one.session_id) == [] for one in sessions)
-
-
-@pytest.mark.django_db(transaction=True)
 def test_an_answer_is_no_conflict_for_an_agent_that_names_a_version(asking: Any, opened: Any) -> None:
     """It is one for a change based on what was before, and says what has happened."""
     one = cart_of(opened)

@@ -313,7 +313,7 @@ ALL_CALLS = (NeedsHuman(name="all", capabilities=("cart.remove", "checkout")),)
 
 
 def test_a_yes_to_one_capability_is_none_to_another(asking: Any, opened: Any, own: Any) -> None:
-    own("order", lambda call: Outcome({}, handoff=True, patch={}), requires_session=True, human_handoff=True)
+    own("order", lambda _: Outcome({}, handoff=True, patch={}), requires_session=True, human_handoff=True)
     one = cart_of(opened)
     asked = ask(one, capability="order")
     services.grant_approval(asked.approval_id)

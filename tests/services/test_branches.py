@@ -306,7 +306,7 @@ def test_the_family_is_listed_with_what_each_would_cost(shopped: Any, clock: Any
     assert told == [
         ("", None, None, "active", 4, (3400, "EUR")),
         ("fork", shopped.session_id, 3, "ended", 2, (2500, "EUR")),
-        ("fork", branch.session_id, 1, "active", 2, (4000, "EUR")),
+        ("fork", branch.session_id, 1, "active", 2, (6500, "EUR")),
     ]
 
 

@@ -137,8 +137,19 @@ def test_what_belongs_to_the_one_session_stays_behind(shopped: Any) -> None:
     after = state(renewed.opened)
     assert "holds" not in after.get("inventory", {})
     assert after["decisions"]["approvals"]["a"]["status"] == "void"
-    assert after["stale"]["parts"].keys() == {"consumer:x"}, "items were just priced anew"
+    assert not after.get("stale", {}).get("parts"), "the store was just asked"
     assert renewed.changes, "and the agent is told"
+
+
+@pytest.mark.parametrize("tentative", [False, True])
+def test_what_was_committed_stays_committed(shopped: Any, tentative: bool) -> None:
+    """V6"""
+    services.commit_session(shopped.session_id)
+    if tentative:
+        call("cart.add", shopped, item_id="plate")
+    opened = renew(shopped).opened
+    assert head(opened).committed_version == (0 if tentative else 1)
+    assert wrong(shopped, opened) == []
 
 
 def test_its_dependencies_are_known_from_the_start(shopped: Any) -> None:

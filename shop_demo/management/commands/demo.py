@@ -16,7 +16,10 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from shop_demo.agent import Refused
 from shop_demo.serving import PortBusy, serving
+from shop_demo.stories import STORIES, Stage
+from shop_demo.web import Problem
 
 DEFAULT_PASSWORD = "demo"  # noqa: S105 - for a shop that only this machine can reach
 RECORD = Path("demo-record.json")
@@ -35,8 +38,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="End when the agent has; exit with 0 if all worked.")
         parser.add_argument("--no-agent", action="store_true", help="Only run the shop.")
+        parser.add_argument("--story", default="", help=f"Play one of {', '.join(STORIES)}, or all, and end; list lists.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        stories = self._stories(options["story"])
+        if options["story"] == "list":
+            return
         if not settings.DEBUG:
             raise CommandError(
                 "The demo is for one's own machine and makes a user with a known password, so it needs DEBUG on. "
@@ -51,6 +58,9 @@ class Command(BaseCommand):
         try:
             with serving(port):
                 self._set_up()
+                if stories:
+                    self._play(site, stories)
+                    return
                 if not options["no_agent"]:
                     self._shop(site)
                 if options["once"]:
@@ -66,6 +76,34 @@ class Command(BaseCommand):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _stories(self, asked: str) -> list[str]:
+        """Return which stories are to be played, none if none was asked for; list them for who asked for that."""
+        if asked == "list":
+            for name, story in STORIES.items():
+                self._tell(f"  {name:12} {story.title}")
+        if asked not in ("", "all", "list", *STORIES):
+            raise CommandError(f"There is no story {asked!r}. Choose one of {', '.join(STORIES)}, all, or list.")
+        return list(STORIES) if asked == "all" else [asked] if asked in STORIES else []
+
+    def _play(self, site: str, stories: list[str]) -> None:
+        """Play stories, each with the settings that make its waiting short."""
+        usual = settings.AGENT_SESSIONS
+        for name in stories:
+            story = STORIES[name]
+            ttl = {**usual.get("TTL", {}), **story.settings.get("TTL", {})}
+            limits = {"MAX_REQUESTS_PER_MINUTE": 0, "MAX_SESSIONS": 0}
+            settings.AGENT_SESSIONS = {**usual, **story.settings, **limits, "TTL": ttl, "END_ON_HANDOFF": False}
+            self._tell(f"\n{story.title} (STORY={name})\n")
+            try:
+                story.play(Stage(site, lambda line: self._tell(f"  {line}")))
+            except Refused as refusal:
+                raise CommandError(f"The shop refused ({refusal.status}): {refusal.message}") from None
+            except Problem as problem:
+                raise CommandError(str(problem)) from None
+            finally:
+                settings.AGENT_SESSIONS = usual
+        self._tell("\nAll of it worked.")
 
     def _set_up(self) -> None:
         self._tell("Setting up the shop: database, goods, a user for the admin …")
