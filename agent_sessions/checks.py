@@ -76,6 +76,7 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "MAX_MESSAGE_BYTES": (_is_count, "a whole number of bytes"),
     "STORE": (_is_text, "the dotted path of a class that is a StoreAdapter, or ''"),
     "POLICIES": (_is_text, "the dotted path of a sequence of policies, or ''"),
+    "STEPS": (_is_text, "the dotted path of a sequence of StepRule, or ''"),
     "SITE_NAME": (_is_text, "text"),
     "SITE_DESCRIPTION": (_is_text, "text"),
     "SITE_CONTACT": (_is_text, "text"),
@@ -167,10 +168,10 @@ def _wrong_values() -> Iterator[CheckMessage]:
 
 @register(Tags.compatibility)
 def check_http(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E008 to E012, E014, W004: what the API over HTTP runs on."""
+    """E008 to E012, E014, E015, W004: what the API over HTTP runs on."""
     if check_settings(None):
         return []
-    return [*_wrong_offer(), *_wrong_addresses(), *_wrong_limits(), *_wrong_signatures()]
+    return [*_wrong_offer(), *_wrong_steps(), *_wrong_addresses(), *_wrong_limits(), *_wrong_signatures()]
 
 
 def _wrong_offer() -> Iterator[CheckMessage]:
@@ -205,6 +206,19 @@ def _unconnected() -> Iterator[CheckMessage]:
             hint="Until it works, carts are not marked when prices or stock change. It is called when Django starts, "
             "and must not ask the database. See docs/store.md.",
             id="agent_sessions.E014",
+        )
+
+
+def _wrong_steps() -> Iterator[CheckMessage]:
+    from agent_sessions.store.steps import step_rules
+
+    try:
+        step_rules()
+    except NoStore as problem:
+        yield Error(
+            problem.message,
+            hint="Until it can be, no step is started, and nobody is told how the work goes on. See docs/settings.md.",
+            id="agent_sessions.E015",
         )
 
 

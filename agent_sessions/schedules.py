@@ -16,8 +16,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "agent_sessions.resolve_unknown_steps": {
         "task": "agent_sessions.resolve_unknown_steps",
-        "schedule": 30.0,
-        "options": {"expires": 30.0},
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
     },
     "agent_sessions.expire_approvals": {
         "task": "agent_sessions.expire_approvals",

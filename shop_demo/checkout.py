@@ -11,7 +11,8 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -19,8 +20,8 @@ from django.db.models import F
 
 from agent_sessions import selectors, services
 from agent_sessions.domain.identity import Actor
-from agent_sessions.exceptions import HandoffClosed, VersionConflict
-from agent_sessions.store import CartLine, Handoff, Quote, StoreContext
+from agent_sessions.exceptions import DevicesUnconfirmed, HandoffClosed, VersionConflict
+from agent_sessions.store import CartLine, Handoff, Quote, StoreContext, held_problems
 from agent_sessions.store.cart import cart_lines, cart_vouchers
 from shop_demo import payments
 from shop_demo.models import Order, OrderLine, Payment, Variant
@@ -52,9 +53,15 @@ class Buyer:
 
 
 def quote_of(handoff: Handoff) -> Quote:
-    """Price what the agent put together as of now."""
+    """Price what the agent put together as of now, but for what is held for other shoppers."""
+    store, ctx, vouchers = DemoStore(), StoreContext(), cart_vouchers(handoff.state)
     lines = [CartLine(key, item, quantity) for key, (item, quantity) in sorted(cart_lines(handoff.state).items())]
-    return DemoStore().price(lines, cart_vouchers(handoff.state), ctx=StoreContext())
+    quote = store.price(lines, vouchers, ctx=ctx)
+    held = held_problems(store, lines, quote, partial(selectors.held_by_others, handoff.session_id), ctx=ctx)
+    if held:
+        blamed = {problem.line for problem in held}
+        quote = store.price([line for line in lines if line.id not in blamed], vouchers, ctx=ctx)
+    return replace(quote, problems=[*quote.problems, *held])
 
 
 def instructions_of(handoff: Handoff) -> str:
@@ -64,13 +71,18 @@ def instructions_of(handoff: Handoff) -> str:
     return told if isinstance(told, str) else ""
 
 
-def pay(handoff_id: uuid.UUID, *, seen: Seen, token: str, buyer: Buyer, submission: uuid.UUID) -> Payment:
+def pay(
+    handoff_id: uuid.UUID, *, seen: Seen, token: str, buyer: Buyer, submission: uuid.UUID, for_all_devices: bool = False
+) -> Payment:
     """Charge what the person saw and make the order; return how it went.
 
-    ``submission`` is new with every form shown: the same form sent twice pays once. Raises CartMoved (nothing was
-    charged) and HandoffClosed.
+    ``submission`` is new with every form shown: the same form sent twice pays once. ``for_all_devices``: the person was
+    shown which other agents of theirs are active and goes on with this cart. Raises CartMoved, DevicesUnconfirmed
+    (nothing was charged) and HandoffClosed.
     """
     key = f"{handoff_id}:{submission}"
+    if for_all_devices:
+        services.confirm_devices(handoff_id)
     payment = _begin(handoff_id, key, seen, token, buyer)
     if payment.outcome not in Payment.OPEN:
         return payment
@@ -107,6 +119,8 @@ def _begin(handoff_id: uuid.UUID, key: str, seen: Seen, token: str, buyer: Buyer
                 return open_one
             if not handoff.can_be_paid:
                 raise HandoffClosed(handoff.status, handoff.order_ref)
+            if handoff.others:
+                raise DevicesUnconfirmed(handoff.others)
             quote = quote_of(handoff)
             if not quote.lines or seen.what != Seen.of_quote(quote, handoff).what:
                 raise CartMoved
@@ -142,7 +156,7 @@ def _settle(payment: Payment, charge: Charge) -> Payment:
 
 
 def _make_order(payment: Payment) -> None:
-    """Take the goods from the stock and make the order, or nothing of it.
+    """Take the goods from the stock and make the order, or nothing of it. What others hold stays there.
 
     Raises SoldOut, HandoffClosed and VersionConflict: the money then has to go back.
     """
@@ -160,9 +174,10 @@ def _make_order(payment: Payment) -> None:
             **{name: agreed[name] for name in ("subtotal", "discount", "shipping", "tax", "vouchers", "instructions")},
             **payment.buyer,
         )
+        held = services.lock_held_items(payment.session_id, [line["sku"] for line in agreed["lines"]])
         # In one order everywhere, so that two orders never wait for each other's rows.
         for line in sorted(agreed["lines"], key=lambda line: line["sku"]):
-            taken = Variant.objects.filter(sku=line["sku"], stock__gte=line["quantity"])
+            taken = Variant.objects.filter(sku=line["sku"], stock__gte=line["quantity"] + held[line["sku"]])
             if not taken.update(stock=F("stock") - line["quantity"]):
                 raise SoldOut(line["sku"])
         variants = Variant.objects.select_related("product").in_bulk(

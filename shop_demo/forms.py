@@ -34,6 +34,7 @@ class CheckoutForm(forms.Form):
         initial="tok_success",
         error_messages={"required": "Choose one of the test cards.", "invalid_choice": "Choose one of the test cards."},
     )
+    confirm_devices = forms.BooleanField(label="Go on with this cart", required=False)
     seen = forms.CharField(widget=forms.HiddenInput)
     submission = forms.UUIDField(widget=forms.HiddenInput)
 

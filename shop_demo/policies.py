@@ -8,7 +8,7 @@ RULES = (
     NeedsHuman(
         name="large orders",
         capabilities=("checkout",),
-        over=50_000,
-        message="Orders over 500.00 EUR need a person's approval. Ask for it and give them the link.",
+        over=30_000,
+        message="Orders over 300.00 EUR need a person's approval. Ask for it and give them the link.",
     ),
 )

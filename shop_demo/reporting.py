@@ -1,6 +1,6 @@
 """The shop tells agents' sessions what has changed: signals of its tables, in the transaction of the change.
 
-Signals are hints: ``queryset.update()`` and raw SQL send none. Checkout asks for prices and stock in any case, so what was
+Signals are hints: ``queryset.update()`` and raw SQL send none. Checkout asks for prices and stock in any case: what was
 not reported is found there at the latest.
 """
 
@@ -20,9 +20,7 @@ _WORDS = {"price_minor": "price", "stock": "stock"}
 def connect(emit: Emit) -> None:
     """Call ``emit`` for what is saved or deleted from here on."""
 
-    def variant_saved(
-        instance: Variant, created: bool, update_fields: Collection[str] | None = None, **_: Any
-    ) -> None:
+    def variant_saved(instance: Variant, created: bool, update_fields: Collection[str] | None = None, **_: Any) -> None:
         words = [_WORDS[name] for name in sorted(update_fields or _WORDS) if name in _WORDS]
         if words and not created:
             emit("item", [instance.sku], " or ".join(words))

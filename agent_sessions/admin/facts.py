@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import AgentSessionsError
 from agent_sessions.models import Session
 from agent_sessions.selectors import SessionHead
-from agent_sessions.selectors.admin_lists import HandedOver
+from agent_sessions.selectors.admin_lists import HandedOver, Offspring
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,11 @@ class Fact:
     query: str = ""
 
 
-def facts_of(session: Session, head: SessionHead) -> list[Fact]:
-    """Return what is known of the session, in the order in which people ask for it; what is not known is left out."""
+def facts_of(session: Session, head: SessionHead, offspring: list[Offspring]) -> list[Fact]:
+    """Return what is known of the session, in the order in which people ask for it; what is not known is left out.
+
+    ``offspring`` are the sessions that go on from it.
+    """
     order: str | None = getattr(session, "order_ref", None)
     verified = "signature checked" if session.agent_key else "as it calls itself; no signature"
     facts = [
@@ -49,6 +53,15 @@ def facts_of(session: Session, head: SessionHead) -> list[Fact]:
         Fact("Opened", wording.moment(session.created_at)),
         Fact("Last event", wording.moment(head.updated_at)),
         _end(session),
+        Fact("Paused", wording.moment(session.paused_at)) if session.paused_at else None,
+        Fact("With", wording.actor_words(session.held_by), "the agent waits until they give it back")
+        if session.held_by
+        else None,
+        _came_from(session),
+        *(
+            Fact(wording.GOES_ON[one.origin], _page_of(one.session_id), f"from version {one.version}")
+            for one in offspring
+        ),
         Fact("Quarantined", wording.moment(session.quarantined_at)) if session.quarantined_at else None,
         Fact("Artifact signed", wording.moment(session.sealed_at)) if session.sealed_at else None,
         *_scope(head),
@@ -80,6 +93,18 @@ def _outcome(link: HandedOver) -> SafeString:
     if link.expires_at <= timezone.now():
         return wording.mark(wording.PLAIN, "ran out")
     return format_html("{} until {}", wording.mark(wording.GOOD, "open"), wording.moment(link.expires_at))
+
+
+def _came_from(session: Session) -> Fact | None:
+    if session.parent is None:
+        return None
+    return Fact(wording.CAME_FROM[session.origin], _page_of(session.parent), f"from version {session.parent_version}")
+
+
+def _page_of(session_id: uuid.UUID) -> SafeString:
+    """Link another session's overview from this one's."""
+    short = wording.short_id(session_id)
+    return format_html('<a href="../{}/"><code title="{}">{}</code></a>', session_id, session_id, short)
 
 
 def _shared(name: str, parameter: str, value: str, note: str) -> Fact | None:

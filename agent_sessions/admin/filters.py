@@ -37,6 +37,19 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset if self.value() is None else queryset.filter(status=self.value())
 
 
+class ApprovalFilter(admin.SimpleListFilter):
+    title = "approval"
+    parameter_name = "approval"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("escalated", "Waits for staff"), ("waiting", "Waits for anybody")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
+        if self.value() not in ("escalated", "waiting"):
+            return queryset
+        return admin_lists.waiting_for_approval(queryset, for_staff=self.value() == "escalated")
+
+
 class OpenedFilter(admin.SimpleListFilter):
     title = "opened"
     parameter_name = "opened"

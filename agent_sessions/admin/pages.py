@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import django
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import history, wording
+from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
 from agent_sessions.admin.content import Told, shown_of, told
 from agent_sessions.admin.facts import Fact, facts_of, links_of
 from agent_sessions.domain.lifecycle import Status
@@ -46,12 +48,16 @@ _TURNS = 50
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a session: its address below the session's, its name for ``reverse``, and its tab, if it has one."""
+    """A page of a session: its address below the session's, its name for ``reverse``, and its tab, if it has one.
+
+    ``answers``: it takes a form too, and checks the permission for that itself.
+    """
 
     route: str
     view: str
     name: str
     tab: str = ""
+    answers: bool = False
 
 
 PAGES = (
@@ -60,6 +66,8 @@ PAGES = (
     Page("versions/<int:number>/", "version", "version"),
     Page("events/", "events", "events", "Events"),
     Page("conversation/", "conversation", "conversation", "Conversation"),
+    Page("approvals/", "approvals", "approvals", "Approvals"),
+    Page("approvals/<uuid:approval_id>/", "approval", "approval", answers=True),
     Page("artifact", "artifact", "artifact"),
 )
 
@@ -86,7 +94,7 @@ class SessionPages:
         purpose = None
         if page.may_read_content and state is not None:
             purpose = page.read(lambda: str(selectors.private_values(head, 1).get("purpose", "")))
-        facts: list[Fact] = facts_of(page.session, head)
+        facts: list[Fact] = facts_of(page.session, head, admin_lists.offspring(head))
         return page.shown(
             "overview",
             facts=facts,
@@ -169,6 +177,39 @@ class SessionPages:
         more = turns[-1]["number"] if found is not None and len(found) > _TURNS else None
         return page.shown("conversation", turns=turns, more=more, after=after, known=found is not None)
 
+    def approvals(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        page = _Reading(self._admin, request, session_id)
+        found = page.read(lambda: selectors.approvals_of(page.head)) or []
+        with_words = page.may_read_content or page.may_decide
+        return page.shown("approvals", rows=[row_of(one, with_words=with_words) for one in found])
+
+    def approval(self, request: HttpRequest, session_id: uuid.UUID, approval_id: uuid.UUID) -> HttpResponse:
+        """Show what is asked; take the answer of who may decide (L5)."""
+        page = _Reading(self._admin, request, session_id)
+        if request.method == "POST" and not page.may_decide:
+            raise PermissionDenied
+        problem, status = "", 200
+        try:
+            approval = approval_of(page.head, approval_id)
+        except AgentSessionsError as error:
+            page.note(error)
+            return page.shown("approvals", rows=[])
+        if request.method == "POST":
+            try:
+                messages.success(request, carry_out(request, approval))
+                return HttpResponseRedirect(request.path)
+            except AgentSessionsError as error:
+                problem, status = refusal(error), error.status
+                approval = approval_of(page.head, approval_id)
+        return page.shown(
+            "approval",
+            status=status,
+            crumb="Approval",
+            row=row_of(approval, with_words=page.may_read_content or page.may_decide),
+            cart=page.read(lambda: cart_of_row(approval)),
+            problem=problem,
+        )
+
     def artifact(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Send the signed record of an ended session, opened as far as this reader may see."""
         page = _Reading(self._admin, request, session_id)
@@ -192,6 +233,7 @@ class _Reading:
         self._admin, self._request = model_admin, request
         self.notices: list[Notice] = []
         self.may_read_content = request.user.has_perm(MAY_READ_CONTENT)
+        self.may_decide = request.user.has_perm(MAY_DECIDE)
         session = admin_lists.listed_sessions().filter(pk=session_id).first()
         if session is None:
             raise Http404(f"There is no session {session_id}.")
@@ -265,8 +307,10 @@ class _Reading:
                 "tabs": tabs,
                 "here": here,
                 "may_read_content": self.may_read_content,
+                "may_decide": self.may_decide,
                 "overview_url": self._url("change"),
                 "versions_url": self._url("versions"),
+                "approvals_url": self._url("approvals"),
                 "artifact_url": self._url("artifact") if session.ended_at is not None else "",
                 # Django 6.1 made the breadcrumbs a list, and its styles are for one.
                 "crumbs_are_a_list": django.VERSION >= (6, 1),

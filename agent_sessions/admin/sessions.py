@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods
 
 from agent_sessions.admin import filters, wording
 from agent_sessions.admin.lists import SessionChangeList
@@ -28,6 +28,9 @@ else:
     SessionModelAdmin = admin.ModelAdmin
 
 
+_READS = ("GET", "HEAD")
+
+
 class SessionAdmin(SessionModelAdmin):
     """Sessions, to look at."""
 
@@ -38,6 +41,7 @@ class SessionAdmin(SessionModelAdmin):
         filters.MerchantFilter,
         filters.RequestFilter,
         filters.StatusFilter,
+        filters.ApprovalFilter,
         filters.OpenedFilter,
         filters.EndReasonFilter,
         filters.KindFilter,
@@ -55,17 +59,25 @@ class SessionAdmin(SessionModelAdmin):
         css = {"all": ("agent_sessions/admin.css",)}
 
     def get_urls(self) -> list[URLPattern]:
-        """Only what reads: the forms that Django would add have no address."""
+        """What reads, and the answer to an approval: the forms that Django would add have no address."""
         pages = SessionPages(self)
         info = (self.opts.app_label, self.opts.model_name)
 
-        def url(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
-            shown = self.admin_site.admin_view(require_safe(view))
+        def url(route: str, view: Callable[..., HttpResponse], name: str, takes: Sequence[str] = _READS) -> URLPattern:
+            shown = self.admin_site.admin_view(require_http_methods([*takes])(view))
             return path(route, shown, name="{}_{}_{}".format(*info, name))
 
         return [
             url("", self.changelist_view, "changelist"),
-            *(url(f"<uuid:session_id>/{page.route}", getattr(pages, page.view), page.name) for page in PAGES),
+            *(
+                url(
+                    f"<uuid:session_id>/{page.route}",
+                    getattr(pages, page.view),
+                    page.name,
+                    takes=(*_READS, "POST") if page.answers else _READS,
+                )
+                for page in PAGES
+            ),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:

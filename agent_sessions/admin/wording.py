@@ -9,7 +9,7 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
+from agent_sessions.domain.lifecycle import EndReason, Origin, Status, is_expired
 from agent_sessions.domain.text import clipped
 
 GOOD, PLAIN, WARNING, BAD = "good", "plain", "warning", "bad"
@@ -22,6 +22,16 @@ END_REASONS = {
     EndReason.REVOKED: "revoked",
     EndReason.RENEWED: "renewed",
     EndReason.TRANSFERRED: "taken over by another agent",
+}
+CAME_FROM = {
+    Origin.FORK.value: "Branch of",
+    Origin.RENEWAL.value: "Renewal of",
+    Origin.TRANSFER.value: "Taken over from",
+}
+GOES_ON = {
+    Origin.FORK.value: "Has a branch",
+    Origin.RENEWAL.value: "Renewed as",
+    Origin.TRANSFER.value: "Taken over as",
 }
 _ACTORS = {"agent": "Agent", "consumer": "Shopper", "staff": "Staff", "system": "System"}
 

@@ -17,7 +17,8 @@ from agent_sessions.domain.steps import FINISHED, StepRule, next_action, next_st
 from agent_sessions.exceptions import InvalidValue, StepRefused
 from agent_sessions.types import JSONValue, Patch, PatchValue
 
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+"""What the code of a failure looks like."""
 
 
 def start_patch(
@@ -62,7 +63,7 @@ def end_patch(
     """
     if outcome not in (*FINISHED, "failed"):
         raise InvalidValue("/outcome", "A step ends as done, failed or skipped.")
-    if (outcome == "failed") != bool(code) or (code and not _CODE.fullmatch(code)):
+    if (outcome == "failed") != bool(code) or (code and not CODE.fullmatch(code)):
         raise InvalidValue("/code", "What failed, and nothing else, has a code: up to 64 letters, digits and . _ : -")
     step = read_step(name, steps.get(name))
     if step is None:
@@ -77,7 +78,7 @@ def end_patch(
     fits = outcome == "done" or (not late and (outcome == "skipped" or step.outcome == "started"))
     if not fits or step.outcome in FINISHED or not 1 <= attempt <= step.attempt:
         raise StepRefused(name, f"It is {step.outcome} at attempt {step.attempt}. Nothing was recorded.")
-    ended = now if late or step.started_at is UNSET else max(now, step.started_at)
+    ended = now if step.started_at is UNSET else max(now, step.started_at)
     changes: dict[str, PatchValue] = {"outcome": outcome, "ended_at": _text(ended), "code": code or None}
     if late:  # the start and the method that stand there are another attempt's
         changes |= {"attempt": attempt, "started_at": None, "method": None}

@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
 
+from agent_sessions.domain.approvals import WAITING, ApprovalStatus
 from agent_sessions.domain.migrations import migrate
 from agent_sessions.domain.patch import apply_patch
 from agent_sessions.exceptions import SessionDamaged
-from agent_sessions.models import CheckoutHandoff, Session, SessionVersion
+from agent_sessions.models import Approval, CheckoutHandoff, Session, SessionVersion
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head, require_open
 from agent_sessions.selectors._states import PATCH, SNAPSHOT, open_document, replay
@@ -48,6 +50,15 @@ class Step:
     number: int
     before: State
     after: State
+
+
+@dataclass(frozen=True, slots=True)
+class Offspring:
+    """A session that goes on from another one: how it came from it (an Origin), and from which version."""
+
+    session_id: uuid.UUID
+    origin: str
+    version: int
 
 
 def listed_sessions() -> QuerySet[Session]:
@@ -91,6 +102,13 @@ def opened_since(sessions: QuerySet[Session], moment: datetime) -> QuerySet[Sess
     return sessions.filter(pk__gte=uuid.UUID(int=earliest << 80), created_at__gte=moment)
 
 
+def waiting_for_approval(sessions: QuerySet[Session], *, for_staff: bool) -> QuerySet[Session]:
+    """Narrow a list to sessions whose approval somebody can still answer; ``for_staff``: only staff can."""
+    statuses = (ApprovalStatus.ESCALATED,) if for_staff else WAITING
+    waiting = Approval.objects.filter(status__in=statuses, expires_at__gt=timezone.now())
+    return sessions.filter(pk__in=waiting.values("session_id"))
+
+
 def page_of_sessions(
     sessions: QuerySet[Session], *, limit: int, older_than: uuid.UUID | None = None, newer_than: uuid.UUID | None = None
 ) -> tuple[list[Session], bool]:
@@ -112,6 +130,12 @@ def handed_over(session_id: uuid.UUID) -> list[HandedOver]:
     rows = CheckoutHandoff.objects.using(_rows.write_connection().alias).filter(session_id=session_id)
     columns = ("version", "created_at", "expires_at", "opened_at", "replaced_at", "ordered_at", "order_ref")
     return [HandedOver(*row) for row in rows.order_by("-pk").values_list(*columns)[:20]]
+
+
+def offspring(head: SessionHead) -> list[Offspring]:
+    """Return the sessions that go on from this one, oldest first, at most 20."""
+    rows = Session.objects.using(_rows.write_connection().alias).filter(family=head.family, parent=head.session_id)
+    return [Offspring(*row) for row in rows.order_by("pk").values_list("pk", "origin", "parent_version")[:20]]
 
 
 def steps(session: SessionHead | uuid.UUID, *, after: int = 0, limit: int = 20) -> list[Step]:

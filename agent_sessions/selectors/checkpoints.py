@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from agent_sessions.domain.lifecycle import LIVE
+from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.steps import NextAction
 from agent_sessions.domain.steps import next_step as next_of
 from agent_sessions.models import Checkpoint
@@ -59,11 +59,13 @@ def next_step(session: SessionHead | uuid.UUID, *, now: datetime | None = None) 
 
 
 def unknown_outcomes() -> QuerySet[Checkpoint]:
-    """Attempts of live sessions that should have ended by now and of which nobody has said how."""
-    live = [status.value for status in LIVE]
-    now = timezone.now()
-    rows = _checkpoints().filter(outcome="started", due_at__lte=now)
-    return rows.filter(session__status__in=live, session__expires_at__gt=now).order_by("due_at")
+    """Attempts that should have ended by now and of which nobody has said how, the longest due first.
+
+    Also of sessions that have ended meanwhile: money may have moved. Not of those that are closed because they were
+    found damaged.
+    """
+    rows = _checkpoints().filter(outcome="started", due_at__lte=timezone.now())
+    return rows.exclude(session__status=Status.QUARANTINED.value).order_by("due_at")
 
 
 def _checkpoints() -> QuerySet[Checkpoint]:

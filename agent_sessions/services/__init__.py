@@ -18,9 +18,9 @@ from agent_sessions.services.checkpoints import (
     RunningStep,
     StepFailed,
     finish_step,
-    resolve_unknown_steps,
     start_step,
     step,
+    step_key,
 )
 from agent_sessions.services.committing import commit_session, rollback_session
 from agent_sessions.services.confirmations import answer_confirmation, confirm_devices, give_up_checkout
@@ -55,6 +55,7 @@ from agent_sessions.services.sessions import (
 from agent_sessions.services.staleness import Revalidated, report_change, revalidate
 from agent_sessions.services.succession import Renewed, renew_session
 from agent_sessions.services.transfers import Grant, Transferred, accept_transfer, grant_transfer
+from agent_sessions.services.unknown_steps import resolve_unknown_steps
 from agent_sessions.services.variables import Written, write_variables
 
 __all__ = [
@@ -139,6 +140,7 @@ __all__ = [
     "signing_keys",
     "start_step",
     "step",
+    "step_key",
     "take_back",
     "write_variables",
 ]

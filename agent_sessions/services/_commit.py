@@ -133,7 +133,7 @@ def _attempt(head: SessionHead, draft: Draft, row: Changing | None, message: Add
         raise conflict_with(head, draft.expected_version)
     key = head.data_key()
     if draft.patch and head.schema != shapes.SCHEMA_VERSION and draft.kind != MIGRATED:
-        return _migrate_and_attempt(head, key, draft)
+        return _migrate_and_attempt(head, key, draft, row, message)
     added = message(head, key) if message is not None else None
     event_id = new_id()
     version, known, voided = None, None, None
@@ -195,7 +195,9 @@ def announce(made: Committed) -> None:
         transaction.on_commit(send, using=_rows.write_connection().alias, robust=True)
 
 
-def _migrate_and_attempt(head: SessionHead, key: bytes, draft: Draft) -> Committed | None:
+def _migrate_and_attempt(
+    head: SessionHead, key: bytes, draft: Draft, row: Changing | None, message: Adding | None
+) -> Committed | None:
     """Bring an older state to this installation's schema, as a version of its own, then make the change; or neither.
 
     So replay never needs the code of a migration. Raises SchemaUnknown if the state is newer.
@@ -207,7 +209,7 @@ def _migrate_and_attempt(head: SessionHead, key: bytes, draft: Draft) -> Committ
             return None
         # The row is ours until the end of the transaction, so nothing can have come between.
         migrated = read_head(head.session_id)
-        return _attempt(migrated, replace(draft, expected_version=migrated.version), None, None)
+        return _attempt(migrated, replace(draft, expected_version=migrated.version), row, message)
 
 
 def conflict_with(head: SessionHead, expected: int) -> VersionConflict:

@@ -19,8 +19,9 @@ from agent_sessions.services._commit import Committed, commit, conflict_with
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._write import RowChange
 from agent_sessions.services.idempotency import Writing, as_it_is
+from agent_sessions.services.staleness import validation_patch
 from agent_sessions.store.adapter import StoreContext
-from agent_sessions.store.cart import SessionCart, cart_lines, cart_slice, cart_vouchers, repriced
+from agent_sessions.store.cart import cart_slice
 from agent_sessions.store.offer import offer
 from agent_sessions.types import Patch, State
 
@@ -75,7 +76,7 @@ def rollback_session(
         target = head.committed_version if to_version is None else to_version
         if target == 0:
             raise NothingCommitted(session_id)
-        patch = _back(current_state(head).state, state_at_version(head, target).state, ctx)
+        patch = _back(head, current_state(head).state, state_at_version(head, target).state, ctx)
         told = Call(call.capability, call.method, params={**call.params, "to": target}, started_at=call.started_at)
         draft = Draft(ROLLED_BACK, actor, told, patch, expected_version=head.version)
         try:
@@ -86,11 +87,10 @@ def rollback_session(
     raise AssertionError  # the last round returns or raises
 
 
-def _back(now: State, then: State, ctx: StoreContext) -> Patch:
+def _back(head: SessionHead, now: State, then: State, ctx: StoreContext) -> Patch:
     """Return the patch that makes the cart of ``now`` that of ``then``, at today's prices."""
     shopping = cart_slice(then)
     restored: State = {**now, "shopping": shopping} if shopping else {k: v for k, v in now.items() if k != "shopping"}
-    store = offer().store
-    if store is not None and (cart_lines(then) or cart_vouchers(then)):
-        restored = apply_patch(restored, repriced(SessionCart(restored, store, ctx)))
+    if offer().store is not None:
+        restored = apply_patch(restored, validation_patch(head, restored, ctx))
     return diff(now, restored)

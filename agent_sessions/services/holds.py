@@ -20,6 +20,7 @@ from agent_sessions.audit.events import format_time
 from agent_sessions.conf import settings
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import AGENT, Actor
+from agent_sessions.domain.patch import apply_patch
 from agent_sessions.exceptions import HoldRefused, InvalidValue, ItemNotFound, SessionBusy
 from agent_sessions.models import Hold
 from agent_sessions.selectors import _rows
@@ -129,12 +130,18 @@ def place_hold(
     raise SessionBusy("The stock of this item")
 
 
+def with_holds(state: State, session_id: uuid.UUID) -> State:
+    """Return the state with what is held for a session now, for the one that takes its place; see ``move_holds``."""
+    holds = {str(hold.pk): hold_entry(hold) for hold in open_holds().filter(session_id=session_id)}
+    return apply_patch(state, {"inventory": {"holds": holds}}) if holds else state
+
+
 def move_holds(from_id: uuid.UUID, to_id: uuid.UUID) -> int:
     """Let a session's holds go on as those of the one that takes its place; return how many.
 
-    In the transaction that stores that one and ends the first, before both. Its state has to have their entries.
+    In the transaction that stores that one and ends the first, before both, by whoever holds the session's row. Its
+    state has their entries, see ``with_holds``.
     """
-    lock_head(from_id)
     return open_holds().filter(session_id=from_id).update(session_id=to_id)
 
 

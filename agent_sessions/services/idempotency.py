@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from django.db import Error
@@ -182,7 +182,7 @@ def _encode(returned: JSONValue) -> bytes:
 
 def _insert(claim: Claim) -> bool:
     connection = _rows.write_connection()
-    params = (
+    params: tuple[Any, ...] = (
         claim.digest,
         claim.fingerprint,
         None if claim.session_id is None else _rows.uuid_param(connection, claim.session_id),

@@ -24,6 +24,7 @@ from agent_sessions.services._commit import conflict_with
 from agent_sessions.services._opening import OpenedSession, Opening, prepare_from
 from agent_sessions.services.artifacts import try_to_seal
 from agent_sessions.services.committing import commit_session
+from agent_sessions.services.holds import move_holds, with_holds
 from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.services.sessions import end_for_successor
 from agent_sessions.services.staleness import validation_patch
@@ -63,10 +64,10 @@ def renew_session(
     """Let a live session go on as another one: a new token, a new deadline, prices and stock validated anew (L2).
 
     ``kind`` is a key of the setting TTL, by default the session's own; the scope's expiry bounds the new deadline too.
-    Agent, consumer, merchant, scope and parent request stay; holds, approvals and a link that a human has do not go
-    along, and nothing is stale. The session itself ends in the transaction that stores its successor. Nobody is refused
-    for having too many sessions. The store is asked before that transaction, again if a change comes between, but not
-    with an ``expected_version``. ``writing`` is as in ``call_capability``.
+    Agent, consumer, merchant, scope, parent request and what is held for the session stay; approvals and a link that a
+    human has do not go along, and nothing is stale. The session itself ends in the transaction that stores its
+    successor. Nobody is refused for having too many sessions. The store is asked before that transaction, again if a
+    change comes between, but not with an ``expected_version``. ``writing`` is as in ``call_capability``.
 
     Raises SessionExpired at the deadline and after it; SessionPaused, SessionHeld; StepRefused while a step runs;
     VersionConflict against an ``expected_version``, or if eight attempts in a row were overtaken; InvalidValue for a
@@ -81,7 +82,7 @@ def renew_session(
             raise conflict_with(head, expected_version)
         before = current_state(head).state
         require_no_step_running(before)
-        after = _validated(head, carried_on(before), replace(ctx, consumer=head.consumer))
+        after = _validated(head, with_holds(carried_on(before), session_id), replace(ctx, consumer=head.consumer))
         opening = prepare_from(
             head,
             Origin.RENEWAL,
@@ -116,7 +117,8 @@ def put_in_place(
 ) -> None:
     """End a session as it stood at ``head`` and store its successor, and do ``also``, in one transaction or not at all.
 
-    If the cart as it is was committed, it is so in the successor (V6).
+    What is held for it is held for the successor from there on (see ``with_holds``). If the cart as it is was
+    committed, it is so in the successor (V6).
 
     Raises VersionConflict if the session has moved, and what ``check`` and ``also`` raise.
     """
@@ -125,6 +127,7 @@ def put_in_place(
 
     def act() -> None:
         lock_head(head.session_id)
+        move_holds(head.session_id, successor)
         end_for_successor(head, successor, reason=reason, actor=actor, check=check)
         also()
         opening.store()

@@ -37,6 +37,7 @@ from agent_sessions.services._entries import Draft
 from agent_sessions.services._opening import OpenedSession, prepare_from
 from agent_sessions.services._write import RowChange
 from agent_sessions.services.artifacts import try_to_seal
+from agent_sessions.services.holds import with_holds
 from agent_sessions.services.succession import put_in_place, require_no_step_running, until_not_overtaken
 
 GRANTED = "transfer.granted"
@@ -107,8 +108,9 @@ def accept_transfer(
 
     The predecessor ends in the same transaction, so that of two agents with one code one gets the session, and no
     change of the first agent is lost or comes after. Paused or with a person, the session is the new agent's to go on
-    with: a person has said so. Holds, approvals and a link that a human has are not carried over. With ``consumer``, a
-    pseudonym that was proved, the session has to be that consumer's. The rest is as in ``open_session``.
+    with: a person has said so. What is held for the session stays held; approvals and a link that a human has are not
+    carried over. With ``consumer``, a pseudonym that was proved, the session has to be that consumer's. The rest is as
+    in ``open_session``.
 
     Raises TransferRefused whatever is wrong with the code or its session, StepRefused while a step of it runs,
     TooManySessions, InvalidValue, VersionConflict if eight attempts in a row were overtaken; then the code is still
@@ -137,7 +139,7 @@ def accept_transfer(
         opening = prepare_from(
             head,
             Origin.TRANSFER,
-            carried_on(state),
+            with_holds(carried_on(state), head.session_id),
             version=head.version,
             agent=agent,
             until=head.expires_at,

@@ -1,14 +1,18 @@
 """The store's side: what a shop provides, what agents can call, and the rules about it. See docs/store.md."""
 
+from agent_sessions.domain.steps import StepRule
 from agent_sessions.store.adapter import (
     CartLine,
     CustomerStore,
+    Emit,
     Item,
     Page,
     PricedDiscount,
     PricedLine,
     Problem,
     Quote,
+    ReportingStore,
+    SteppingStore,
     StoreAdapter,
     StoreContext,
 )
@@ -16,6 +20,7 @@ from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcom
 from agent_sessions.store.cart import cart_answer, cart_lines, cart_vouchers, repriced
 from agent_sessions.store.handoffs import Handoff, HandoffStatus
 from agent_sessions.store.policies import AllowOnly, Constrain, Deny, NeedsHuman, Policy, SpendCap, Verdict
+from agent_sessions.store.stock import held_problems
 
 __all__ = [
     "AllowOnly",
@@ -25,6 +30,7 @@ __all__ = [
     "Constrain",
     "CustomerStore",
     "Deny",
+    "Emit",
     "Handoff",
     "HandoffStatus",
     "Item",
@@ -37,7 +43,10 @@ __all__ = [
     "PricedLine",
     "Problem",
     "Quote",
+    "ReportingStore",
     "SpendCap",
+    "StepRule",
+    "SteppingStore",
     "StoreAdapter",
     "StoreContext",
     "Verdict",
@@ -45,6 +54,7 @@ __all__ = [
     "cart_answer",
     "cart_lines",
     "cart_vouchers",
+    "held_problems",
     "registry",
     "repriced",
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
+from agent_sessions.domain.slices.recovery import StepOutcome
 from agent_sessions.types import JSONValue
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class StoreAdapter(Protocol):
 
     Every method may be called from several threads at once, and with ``ctx.request`` None. None may write anything
     but what ``open_handoff`` needs. What a store cannot do it leaves out of ``features``: ``"browse"``,
-    ``"contact"``, ``"stock"``, ``"customers"`` (see ``CustomerStore``). A store whose prices come from outside must
+    ``"contact"``, ``"stock"``, ``"customers"`` (see ``CustomerStore``), ``"steps"`` (see ``SteppingStore``). A store whose prices come from outside must
     bring a time-out of its own.
 
     A store that can tell what changes also has ``connect``, see ``ReportingStore``.
@@ -204,6 +205,21 @@ class CustomerStore(Protocol):
         """Return the store's own id of the customer who is signed in with this request, "" if nobody is.
 
         The one that ``consumer_pseudonym`` is given for the sessions of this customer.
+        """
+        ...
+
+
+class SteppingStore(Protocol):
+    """A store that can say what became of a step: one with the feature ``"steps"``."""
+
+    def step_outcome(self, step: str, key: str, *, ctx: StoreContext) -> tuple[StepOutcome, str] | None:
+        """Say what became of an attempt at a step, such as a payment: its outcome and, if it failed, the code.
+
+        ``key`` is the attempt's ``RunningStep.key``, which whoever carried it out was given. ``("done", "")``: it was
+        carried out; ``("failed", code)``: it was not, and never will be; None: that cannot be said, and a person is
+        called. What never arrived is ``("failed", "not_carried_out")``, once it is sure that it will not arrive any
+        more. It may take its time and finish the shop's own record; it is called outside of any transaction, and again
+        after whatever it raises.
         """
         ...
 

@@ -11,8 +11,8 @@ def approval(stage: Stage) -> None:
     """A large order needs a person's approval; the answer comes too late, and is asked for again."""
     agent = stage.agent("Agent")
     agent.open("tea pots for the whole office", kind="consumer")
-    agent.add(agent.find("celadon teapot"), 8)
-    asked = _ask(agent, "Eight pots for the new office; the budget is 600 EUR.")
+    agent.add(agent.find("celadon teapot"), 6)
+    asked = _ask(agent, "Six pots for the new office; the budget is 400 EUR.")
     stage.later(stage.approval_window + timedelta(seconds=1), "nobody answers in time")
     stage.jobs()
     page = stage.approve(asked["approval_url"], asked["amount"])
@@ -32,8 +32,8 @@ def three_days(stage: Stage) -> None:
     """A purchase over three days: each day the session is renewed before its deadline, prices are looked at anew."""
     agent = stage.agent("Buyer's agent")
     agent.open("tea and pots for the canteen", kind="consumer", parent_request="PR-2026-17")
-    agent.add(agent.find("celadon teapot"), 8)
-    agent.says("The canteen needs eight pots by Friday.", role="user")
+    agent.add(agent.find("celadon teapot"), 6)
+    agent.says("The canteen needs six pots by Friday.", role="user")
     sessions = [agent.session_id]
     for day in ("the second", "the third"):
         stage.later(stage.lifetime("consumer") * 3 / 4, f"it becomes {day} day")
@@ -48,7 +48,7 @@ def three_days(stage: Stage) -> None:
         agent.token = new
     found = agent.session("GET", "messages?q=canteen")["turns"]
     stage.require(len(found) == 1, "what was said on the first day is still known")
-    asked = _ask(agent, "Eight pots for the canteen, as agreed on Monday.")
+    asked = _ask(agent, "Six pots for the canteen, as agreed on Monday.")
     stage.approve(asked["approval_url"], asked["amount"])
     stage.pay(agent.check_out().url)
     stage.require(stage.orders(*sessions) == 1, "three sessions led to one order")

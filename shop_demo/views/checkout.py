@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agent_sessions import selectors
-from agent_sessions.exceptions import HandoffClosed
+from agent_sessions.exceptions import DevicesUnconfirmed, HandoffClosed
 from agent_sessions.store import Handoff, HandoffStatus
 from shop_demo.checkout import CartMoved, check, instructions_of, pay, payment_in_the_way, quote_of
 from shop_demo.forms import CheckoutForm
@@ -67,9 +67,12 @@ def _pay(request: HttpRequest, handoff: Handoff) -> HttpResponse:
             token=form.cleaned_data["token"],
             buyer=form.buyer,
             submission=form.cleaned_data["submission"],
+            for_all_devices=form.cleaned_data["confirm_devices"],
         )
     except CartMoved:
         return _show(request, selectors.get_handoff(handoff.id), form=form, seen=seen, status=409)
+    except DevicesUnconfirmed:
+        return _show(request, selectors.get_handoff(handoff.id), form=form, status=409)
     except HandoffClosed:
         return _show(request, selectors.get_handoff(handoff.id), status=409)
     return _answer(request, handoff, payment, form)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from agent_sessions.services import OpenedSession, Requested
 from agent_sessions.store.adapter import Item
 from tests.api import store
 from tests.api.store import Shelf
-from tests.conftest import MORNING
 from tests.services.asking import WINDOW_EXPIRED, kinds
 from tests.store.calling import call, head
 from tests.stored import everything_stored
@@ -155,18 +153,14 @@ def test_what_is_no_answer_is_told_and_counts_as_none(client: Client, asked: Req
     assert (standing(asked), Approval.objects.get().attempts) == ("pending", 0)
 
 
-def test_after_the_window_it_says_so_in_the_words_of_the_rule(
-    client: Client, asked: Requested, session: OpenedSession, clock: Any
-) -> None:
+def test_after_the_window_it_says_so_in_the_words_of_the_rule(clock: Any, client: Client, asked: Requested) -> None:
     """L5"""
-    clock.move_to(MORNING)
-    late = services.request_approval(session.session_id, reason=REASON)
-    clock.move_to(min(late.expires_at, session.expires_at) + timedelta(seconds=1))
-    assert WINDOW_EXPIRED in shown(client, late)
-    page = answer(client, late)
+    clock.move_to(asked.expires_at)
+    assert WINDOW_EXPIRED in shown(client, asked)
+    page = answer(client, asked)
     assert page.status_code == 409
     assert WINDOW_EXPIRED in text_of(page)
-    assert standing(late) == "expired"
+    assert standing(asked) == "expired"
 
 
 def test_when_the_session_has_ended_it_says_so_in_the_same_words(
@@ -337,9 +331,7 @@ def test_what_cannot_be_read_says_so(client: Client, asked: Requested, configure
 def test_hostile_words_do_no_harm(client: Client, opened: Any, monkeypatch: pytest.MonkeyPatch, configure: Any) -> None:
     """Scripts, and characters that turn the direction of text."""
     script = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7|add:7 }}'
-    monkeypatch.setitem(
-        store.ITEMS, "evil", Item("evil", f"{script}\u202egnirts", 5600, "EUR", options={"a": script})
-    )
+    monkeypatch.setitem(store.ITEMS, "evil", Item("evil", f"{script}\u202egnirts", 5600, "EUR", options={"a": script}))
     configure(POLICIES=POLICIES)
     one = opened(agent=Agent(name=script))
     call("cart.add", one, item_id="evil")

@@ -66,7 +66,7 @@ def test_a_no_is_told_with_its_reason_and_not_who_of_the_staff(buyer: AgentClien
     assert "17" not in str(seen["decided_by"])
 
 
-def test_too_late_is_told_in_the_words_of_the_rule(buyer: AgentClient, configure: Any, clock: Any) -> None:
+def test_too_late_is_told_in_the_words_of_the_rule(clock: Any, buyer: AgentClient, configure: Any) -> None:
     """L5"""
     configure(TTL={"approval": 300})
     asked = ask(buyer)

@@ -1,4 +1,4 @@
-"""docs/http.md lists what there is: every address, every error code, and examples that still hold."""
+"""docs/http.md and docs/sessions.md list what there is: every address, every error code, and examples that still hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from agent_sessions.api import envelopes, errors
 from agent_sessions.exceptions import AgentSessionsError
 from tests.api.conftest import AgentClient
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "http.md").read_text()
+SESSIONS = (DOCS / "sessions.md").read_text()
 
 
 def test_every_error_of_the_http_layer_is_listed() -> None:
@@ -44,7 +46,11 @@ def test_every_address_is_listed() -> None:
     for pattern in urls.urlpatterns:
         assert isinstance(pattern, URLPattern)
         route = re.sub(r"<\w+:(\w+)>", "<", str(pattern.pattern)).partition("<")[0].rstrip("/")
-        assert f"/{route}" in PAGE, route
+        below = route.partition("/api/session/")[2]
+        if below:
+            assert f"/session/{below}" in SESSIONS, below
+        else:
+            assert f"/{route}" in PAGE + SESSIONS, route
 
 
 @pytest.mark.django_db

@@ -213,6 +213,22 @@ def test_an_end_that_is_reported_twice_changes_nothing(outcome, code):
         assert end_patch(work.rules, work.steps, "payment", outcome, now=work.now, code=code, attempt=attempt) == {}
 
 
+@pytest.mark.parametrize("attempt", [None, 1])
+@pytest.mark.parametrize(("first", "second"), [("done", "skipped"), ("skipped", "done"), ("done", "failed")])
+def test_what_is_finished_stays_as_it_is(first, second, attempt):
+    """R2."""
+    work = Work()
+    work.start()
+    step = work.end(first)
+    assert f"It is {first}" in refused(work.end, second, "x" if second == "failed" else "", attempt)
+    assert work.steps["payment"] == step
+
+
+def test_a_step_that_was_started_at_no_known_time_can_end():
+    work = Work(state={"recovery": {"steps": {"payment": {"outcome": "started", "method": "card"}}}})
+    assert work.end("done")["ended_at"] == "2026-03-02T10:00:00.000000Z"
+
+
 def test_a_step_can_be_skipped_without_a_start_and_after_it_was_given_up():
     work = Work()
     assert work.end("skipped") == {"outcome": "skipped", "ended_at": "2026-03-02T10:00:00.000000Z"}

@@ -38,7 +38,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="End when the agent has; exit with 0 if all worked.")
         parser.add_argument("--no-agent", action="store_true", help="Only run the shop.")
-        parser.add_argument("--story", default="", help=f"Play one of {', '.join(STORIES)}, or all, and end; list lists.")
+        parser.add_argument("--story", default="", help=f"Play {', '.join(STORIES)}, or all, and end; list lists.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         stories = self._stories(options["story"])

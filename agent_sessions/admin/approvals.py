@@ -1,0 +1,134 @@
+"""What staff see of approvals, and how they answer one. The answer goes through the services, as the shopper's does."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.http import Http404, HttpRequest
+from django.utils.safestring import SafeString
+
+from agent_sessions import selectors, services
+from agent_sessions.admin import wording
+from agent_sessions.domain.approvals import ApprovalStatus
+from agent_sessions.domain.identity import Actor
+from agent_sessions.domain.money import format_money
+from agent_sessions.domain.shown_cart import ShownCart, in_words
+from agent_sessions.domain.text import clipped
+from agent_sessions.exceptions import AgentSessionsError, ApprovalNotFound, InvalidValue
+from agent_sessions.selectors import ApprovalView, SessionHead
+from agent_sessions.services._texts import MAX_NOTE
+
+MAY_DECIDE: Final = "agent_sessions.decide_approval"
+_LONGEST_LINE: Final = 1000
+_STATUS: Final = {
+    ApprovalStatus.PENDING: (wording.WARNING, "waits for the shopper"),
+    ApprovalStatus.ESCALATED: (wording.WARNING, "waits for staff"),
+    ApprovalStatus.GRANTED: (wording.GOOD, "granted, not used yet"),
+    ApprovalStatus.REJECTED: (wording.BAD, "rejected"),
+    ApprovalStatus.EXPIRED: (wording.PLAIN, "expired"),
+    ApprovalStatus.VOID: (wording.PLAIN, "void: the cart changed"),
+    ApprovalStatus.USED: (wording.GOOD, "granted and used"),
+}
+_DONE: Final = {
+    "grant": "You have granted this approval. The agent can check out the cart, once and unchanged.",
+    "reject": "You have rejected this approval. The cart is not checked out as it is.",
+    "escalate": "Only staff can answer this approval now.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRow:
+    """An approval in words. ``reason`` and ``answer`` are empty for readers who may not see them."""
+
+    id: str
+    standing: SafeString
+    waits: bool
+    escalated: bool
+    amount: str
+    version: int
+    capability: str
+    rule: str
+    requested: SafeString
+    expires: SafeString
+    left: str
+    opened: SafeString | None
+    decided: SafeString | None
+    took: str
+    by: str
+    reason: str
+    answer: str
+
+
+def approval_of(head: SessionHead, approval_id: uuid.UUID) -> ApprovalView:
+    """Return an approval of the session. Raises Http404 if there is none, and what ``get_approval`` raises."""
+    try:
+        found = selectors.get_approval(approval_id)
+    except ApprovalNotFound as unknown:
+        raise Http404(unknown.message) from None
+    if found.session_id != head.session_id:
+        raise Http404("This approval is of another session.")
+    return found
+
+
+def row_of(approval: ApprovalView, *, with_words: bool) -> ApprovalRow:
+    """Describe an approval; ``with_words`` with what the agent and the human wrote."""
+    tone, told = _STATUS[approval.status]
+    return ApprovalRow(
+        id=str(approval.id),
+        standing=wording.mark(tone, told),
+        waits=approval.waits,
+        escalated=approval.status is ApprovalStatus.ESCALATED,
+        amount=format_money(approval.amount, clipped(approval.currency)),
+        version=approval.version,
+        capability=clipped(approval.capability),
+        rule=clipped(approval.rule, 200),
+        requested=wording.moment(approval.requested_at),
+        expires=wording.moment(approval.expires_at),
+        left=wording.span(approval.time_left) if approval.time_left else "",
+        opened=None if approval.opened_at is None else wording.moment(approval.opened_at),
+        decided=None if approval.decided_at is None else wording.moment(approval.decided_at),
+        took="" if approval.time_taken is None else wording.span(approval.time_taken),
+        by=wording.actor_words(approval.decided_by) if approval.decided_by else "",
+        reason=_lines(approval.reason) if with_words else "",
+        answer=_lines(approval.answer) if with_words else "",
+    )
+
+
+def cart_of_row(approval: ApprovalView) -> ShownCart:
+    """Return the cart that the human was shown. Raises what ``cart_of_approval`` raises."""
+    return in_words(selectors.cart_of_approval(approval))
+
+
+def carry_out(request: HttpRequest, approval: ApprovalView) -> str:
+    """Carry out the answer that somebody of the staff has posted; return what to tell them.
+
+    Raises InvalidValue if it is no whole answer, and what the services raise: somebody else may have been faster.
+    """
+    chosen, reason = request.POST.get("answer", ""), request.POST.get("reason", "").replace("\r\n", "\n").strip()
+    answers: dict[str, Callable[..., Any]] = {
+        "grant": services.grant_approval,
+        "reject": services.reject_approval,
+        "escalate": services.escalate_approval,
+    }
+    if chosen not in answers:
+        raise InvalidValue("/answer", "Choose one of the answers.")
+    if chosen == "grant" and not request.POST.get("confirmed"):
+        raise InvalidValue("/confirmed", "Confirm that you have looked at the cart before you grant it.")
+    if chosen == "reject" and not reason:
+        raise InvalidValue("/reason", "Say why you reject it; the agent and the shopper read it.")
+    if len(reason) > MAX_NOTE:
+        raise InvalidValue("/reason", f"Say it in at most {MAX_NOTE} characters.")
+    words = {} if chosen == "grant" else {"reason": reason}
+    answers[chosen](approval.id, actor=Actor("staff", str(request.user.pk)), **words)
+    return _DONE[chosen]
+
+
+def refusal(error: AgentSessionsError) -> str:
+    return error.problem if isinstance(error, InvalidValue) else error.message
+
+
+def _lines(text: str) -> str:
+    return "\n".join(clipped(line, _LONGEST_LINE) for line in text.split("\n"))
