@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NoReturn, TypeVar
 
@@ -27,7 +28,7 @@ from agent_sessions.api.errors import MethodNotAllowed
 from agent_sessions.api.parsing import read_body, read_object
 from agent_sessions.api.tokens import token_of
 from agent_sessions.conf import settings
-from agent_sessions.exceptions import AgentSessionsError, InvalidToken, SignatureRefused
+from agent_sessions.exceptions import AgentSessionsError, InvalidAssertion, InvalidToken, SignatureRefused
 from agent_sessions.identity import AgentIdentity, Outcome
 from agent_sessions.selectors import SessionHead, authenticate, authenticate_repeat
 from agent_sessions.services import Claim, caller_pseudonym, claim_key
@@ -160,7 +161,7 @@ class ApiView(APIView):
             idempotency.require_told_apart(key, self.identity)
         claimed = claim_key(
             session,
-            caller="" if session is not None else caller_pseudonym(self.identity.key or self.address),
+            caller="" if session is not None else self._caller(),
             operation=self.operation(),
             key=key,
             request=idempotency.spelling_of(self.http, self.body),
@@ -176,6 +177,14 @@ class ApiView(APIView):
         except Exception:
             claimed.release()
             raise
+
+    def _caller(self) -> str:
+        """Name who sends the request, and for whom: the answer for one consumer is not another's."""
+        consumer = None
+        with suppress(InvalidAssertion):  # which is for the endpoint to say, if it asks for the consumer at all
+            consumer = callers.consumer_of(self.http)
+        caller = caller_pseudonym(self.identity.key or self.address)
+        return caller if consumer is None else f"{caller} {consumer.merchant} {consumer.consumer}"
 
     def _decided(self, answer: Callable[[], HttpResponse]) -> HttpResponse:
         """Answer a refusal inside the transaction: what was written of it stays, as it does without a key."""

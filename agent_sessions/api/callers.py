@@ -1,4 +1,4 @@
-"""Who sends a request: the address it came from and, if it is signed, the agent's key (T5, T7)."""
+"""Who sends a request: the address it came from, the agent's key if it is signed, and for whom (T5, T7, C1)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from django.http import HttpRequest
 
 from agent_sessions.conf import settings
 from agent_sessions.identity import AgentIdentity, Outcome
+from agent_sessions.services import KnownConsumer, read_consumer
 
 UNSIGNED = AgentIdentity(Outcome.ABSENT)
+CONSUMER_HEADER = "X-Agent-Consumer"
 
 
 def client_address(request: HttpRequest) -> str:
@@ -41,6 +43,12 @@ def identify(request: HttpRequest, body: bytes) -> AgentIdentity:
     return verifier.identify(
         method=request.method or "", url=request.build_absolute_uri(), headers=dict(request.headers), body=body
     )
+
+
+def consumer_of(request: HttpRequest) -> KnownConsumer | None:
+    """Return whom the request's assertion speaks for, None without one. Raises InvalidAssertion."""
+    assertion = request.META.get("HTTP_X_AGENT_CONSUMER", "").strip()
+    return read_consumer(assertion) if assertion else None
 
 
 def _normal(text: str) -> str:

@@ -112,9 +112,9 @@ class RollbackView(SessionResource):
         )
         return answered(made)
 
-    def _rolled_back(self, head: SessionHead, made: services.Committed) -> HttpResponse:
+    def _rolled_back(self, head: SessionHead, made: services.RolledBack) -> HttpResponse:
         view = selectors.state_at_version(head.session_id, made.version)
-        data = {"version": made.version, "rolled_back_to": head.committed_version, "cart": cart_answer(view.state)}
+        data = {"version": made.version, "rolled_back_to": made.to, "cart": cart_answer(view.state)}
         return self.answered(data, version=made.version)
 
 

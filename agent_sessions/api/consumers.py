@@ -9,23 +9,16 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from rest_framework.request import Request
 
 from agent_sessions import selectors, services
+from agent_sessions.api.callers import CONSUMER_HEADER, consumer_of
 from agent_sessions.api.resource import Operation, SessionResource, text_of
 from agent_sessions.api.schemas import CONFIRMATION, IN_PROGRESS
 from agent_sessions.audit.events import format_time
 from agent_sessions.exceptions import InvalidAssertion, InvalidParameter
 from agent_sessions.store.cart import cart_answer
-
-HEADER = "X-Agent-Consumer"
-
-
-def consumer_of(request: HttpRequest) -> services.KnownConsumer | None:
-    """Return whom the request's assertion speaks for, None without one. Raises InvalidAssertion."""
-    assertion = request.META.get("HTTP_X_AGENT_CONSUMER", "").strip()
-    return services.read_consumer(assertion) if assertion else None
 
 
 class _OfConsumer(SessionResource):
@@ -48,8 +41,8 @@ class InProgressView(_OfConsumer):
     operations = {
         "GET": Operation(
             "consumer.in_progress",
-            f"What the consumer has going on here, over all agents. Send the shop's assertion as {HEADER}, or the "
-            "token of a session that was opened with it.",
+            f"What the consumer has going on here, over all agents. Send the shop's assertion as {CONSUMER_HEADER}, or "
+            "the token of a session that was opened with it.",
             {"type": "array", "items": IN_PROGRESS},
             with_token=False,
         )

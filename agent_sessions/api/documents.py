@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 
 from agent_sessions import services
-from agent_sessions.api.consumers import consumer_of
+from agent_sessions.api.callers import consumer_of
 from agent_sessions.api.envelopes import JSON_TYPE
 from agent_sessions.api.history import difference_answer
 from agent_sessions.api.manifest import published

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from agent_sessions import selectors, services
 from agent_sessions.api.base import ApiView
-from agent_sessions.api.consumers import consumer_of
+from agent_sessions.api.callers import consumer_of
 from agent_sessions.api.envelopes import answer_to, etag, success, wrapped
 from agent_sessions.api.errors import ArtifactNotFound, EndpointNotFound, MethodNotAllowed
 from agent_sessions.api.opening import as_field, opened_answer, opener_of

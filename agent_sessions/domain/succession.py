@@ -1,7 +1,7 @@
 """What of a state goes along when another session goes on from it: a renewal, a transfer, or a branch (L2, L3, T4).
 
-What stands for something that belongs to the one session stays behind: its holds, its approvals, the link that a
-human has. All here depends on the arguments alone.
+What stands for something that belongs to the one session stays behind: its holds (which ``services.holds`` moves), its
+approvals, the link that a human has. All here depends on the arguments alone.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _warning(head: SessionHead, left: timedelta) -> str:
 
 def _possible(head: SessionHead, state: State, stale: dict[str, JSONValue]) -> tuple[str, ...]:
     if head.status is Status.PAUSED:
-        return ("session.resume", "session.renew", "session.end")
+        return ("session.resume", "session.end")
     if head.held_by:
         return ("session.takeback",)
     possible = ["session.variables", "session.pause", "session.handover", "session.renew", "session.fork"]

@@ -22,7 +22,7 @@ from agent_sessions.services.checkpoints import (
     step,
     step_key,
 )
-from agent_sessions.services.committing import commit_session, rollback_session
+from agent_sessions.services.committing import RolledBack, commit_session, rollback_session
 from agent_sessions.services.confirmations import answer_confirmation, confirm_devices, give_up_checkout
 from agent_sessions.services.consumers import ConsumerAssertion, KnownConsumer, assert_consumer, read_consumer
 from agent_sessions.services.conversation import Added, add_message
@@ -75,6 +75,7 @@ __all__ = [
     "Renewed",
     "Requested",
     "Revalidated",
+    "RolledBack",
     "RunningStep",
     "SigningKey",
     "StepFailed",

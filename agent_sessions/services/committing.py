@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -27,6 +28,14 @@ from agent_sessions.types import Patch, State
 
 ROLLED_BACK: Final = "session.rolled_back"
 _ATTEMPTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """``version`` is the session's new one; its cart is that of version ``to``, at today's prices."""
+
+    version: int
+    to: int
 
 
 def commit_session(
@@ -56,8 +65,8 @@ def rollback_session(
     expected_version: int | None = None,
     actor: Actor = AGENT,
     call: Call = NO_CALL,
-    writing: Writing[Committed] = as_it_is,
-) -> Committed:
+    writing: Writing[RolledBack] = as_it_is,
+) -> RolledBack:
     """Bring the cart back to the last committed version, or to ``to_version``, as a new version that says so.
 
     The cart only: what was decided, tried and said stays. It is priced anew, because prices have moved since; what the
@@ -80,11 +89,15 @@ def rollback_session(
         told = Call(call.capability, call.method, params={**call.params, "to": target}, started_at=call.started_at)
         draft = Draft(ROLLED_BACK, actor, told, patch, expected_version=head.version)
         try:
-            return writing(partial(commit, head, draft))
+            return writing(partial(_write, head, draft, target))
         except VersionConflict:
             if expected_version is not None or attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError  # the last round returns or raises
+
+
+def _write(head: SessionHead, draft: Draft, to: int) -> RolledBack:
+    return RolledBack(commit(head, draft).version, to)
 
 
 def _back(head: SessionHead, now: State, then: State, ctx: StoreContext) -> Patch:

@@ -377,6 +377,22 @@ def test_another_caller_with_the_same_key_gets_a_session_of_its_own(
     assert Session.objects.count() == 2
 
 
+def test_the_answer_for_one_consumer_is_not_anothers(agent: AgentClient) -> None:
+    """C1: an agent acts for many; what it may know of each the shop's assertion says."""
+    sent, opened = key(), []
+    for reference in ("ada", "ben", "ada", "nobody"):
+        headers = {**sent, "X-Agent-Consumer": services.assert_consumer(reference).text}
+        if reference == "nobody":
+            headers["X-Agent-Consumer"] = "forged"
+        opened.append(agent.send("POST", "/session", {}, headers=headers))
+
+    ada, ben, again, forged = opened
+    assert ada.json()["data"]["session_id"] != ben.json()["data"]["session_id"]
+    require_same(ada, again)
+    assert forged.status_code == 403
+    assert Session.objects.count() == 2
+
+
 def test_what_is_done_outside_is_done_once(agent: AgentClient, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
 

@@ -55,6 +55,13 @@ def shop(configure: Any) -> Iterator[stock.Shelf]:
 
 
 @pytest.fixture
+def counting(shop: stock.Shelf, configure: Any) -> stock.Shelf:
+    """The same, of a store that says how many pieces there are (feature ``stock``)."""
+    configure(STORE=stock.COUNTING)
+    return shop
+
+
+@pytest.fixture
 def own() -> Iterator[Any]:
     """Register capabilities until the end of the test."""
     added: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +20,7 @@ from agent_sessions.store import (
 )
 
 PATH = "tests.store.shop.Shop"
+COUNTING = "tests.store.shop.CountingShop"
 
 
 @dataclass
@@ -84,6 +85,17 @@ class Shop:
     def contact(self, message: str, reply_to: str, *, ctx: StoreContext) -> str:
         shelf.messages.append(message)
         return f"C-{len(shelf.messages)}"
+
+
+class CountingShop(Shop):
+    """The adapter of a shop that says how many pieces there are; tea is not counted."""
+
+    features = frozenset({"browse", "contact", "stock"})
+
+    def stock(self, item_ids: Collection[str], *, ctx: StoreContext) -> Mapping[str, int | None]:
+        shelf.asked.append(ctx)
+        counted: dict[str, int | None] = {"tea": None, **shelf.stock}
+        return {item: counted[item] for item in item_ids if item in counted}
 
 
 def _item(name: str) -> Item:
