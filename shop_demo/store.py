@@ -95,7 +95,7 @@ def _page(products: QuerySet[Product], number: int, limit: int) -> Page:
     start = (number - 1) * limit
     found = products.select_related("category").prefetch_related("variants")[start : start + limit]
     items = [_product_item(product, list(product.variants.all())) for product in found]
-    return Page(items, products.count(), number)
+    return Page(items, number)
 
 
 def _product_item(product: Product, variants: list[Variant]) -> Item:

@@ -56,10 +56,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list; ``total`` counts all of it, ``number`` starts at 1."""
+    """One page of a list; ``number`` starts at 1."""
 
     items: Sequence[Item]
-    total: int
     number: int
 
 

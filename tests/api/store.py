@@ -25,11 +25,11 @@ class Shelf:
         if query == "break":
             raise RuntimeError(f"no index for {query}")
         found = [item for item in ITEMS.values() if query.lower() in item.title.lower()]
-        return Page(found[(page - 1) * limit : page * limit], len(found), page)
+        return Page(found[(page - 1) * limit : page * limit], page)
 
     def browse(self, category: str, sort: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
         found = [item for item in ITEMS.values() if category in ("", item.category)]
-        return Page(found[(page - 1) * limit : page * limit], len(found), page)
+        return Page(found[(page - 1) * limit : page * limit], page)
 
     def detail(self, item_id: str, *, ctx: StoreContext) -> Item | None:
         return ITEMS.get(item_id)

@@ -49,7 +49,7 @@ class Shop:
     def search(self, query: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
         shelf.asked.append(ctx)
         found = [_item(name) for name in sorted(shelf.prices) if query in name]
-        return Page(found[(page - 1) * limit : page * limit], len(found), page)
+        return Page(found[(page - 1) * limit : page * limit], page)
 
     def browse(self, category: str, sort: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
         return self.search(category, ctx=ctx, page=page, limit=limit)
