@@ -1,12 +1,14 @@
-"""What the ORM cannot say: rows without gaps, history that is not rewritten, and, on PostgreSQL, the write itself.
+"""What the ORM cannot say: rows without gaps, history that is not rewritten, and, on PostgreSQL, reading where a
+session stands and the write itself.
 
 The guards stand in for foreign keys of the history tables: version n (event n, message n) goes in only after n-1, the
 first only after its session. They cost what the foreign keys would.
 
 ``agent_sessions_write_1`` is the one write path as one statement. A function and not a data-modifying CTE because its
 plans are kept by the server whatever the host's database options are: with Django's default options it takes about
-0.6 of the CTE's time. A later change of the tables adds a function with the next number and drops this one a release
-later, so that two releases can run side by side.
+0.6 of the CTE's time. ``agent_sessions_head_1`` is the one query that every call begins with, a function for the same
+reason. A later change of the tables adds functions with the next number and drops these a release later, so that two
+releases can run side by side.
 """
 
 from django.db import NotSupportedError, migrations
@@ -35,6 +37,29 @@ _TABLES = [
         ["body"],
     ),
 ]  # fmt: skip
+
+_POSTGRES_HEAD = """
+CREATE FUNCTION agent_sessions_head_1(p_session uuid) RETURNS TABLE (
+    status varchar, kind varchar, merchant varchar, consumer varchar, created_at timestamptz, updated_at timestamptz,
+    expires_at timestamptz, ended_at timestamptz, end_reason varchar, version integer, version_uid uuid,
+    schema smallint, snapshot_version integer, patch_bytes bigint, head_seq integer, head_hash bytea,
+    token_digest bytea, master_key_id varchar, wrapped bytea, agent_name varchar, agent_version varchar,
+    agent_operator varchar, agent_key varchar, bound_to varchar, held_by varchar, paused_at timestamptz,
+    committed_version integer, family uuid, parent_request varchar, scope text, revoked_at timestamptz
+) LANGUAGE plpgsql STABLE ROWS 1 AS $$
+BEGIN
+    RETURN QUERY SELECT s.status, s.kind, s.merchant, s.consumer, s.created_at, s.updated_at,
+        s.expires_at, s.ended_at, s.end_reason, s.version, s.version_uid,
+        s.schema, s.snapshot_version, s.patch_bytes, s.head_seq, s.head_hash,
+        s.token_digest, k.master_key_id, k.wrapped, s.agent_name, s.agent_version,
+        s.agent_operator, s.agent_key, s.bound_to, s.held_by, s.paused_at, s.committed_version, s.family,
+        s.parent_request, s.scope::text, t.revoked_at
+    FROM agent_sessions_session s
+    LEFT JOIN agent_sessions_sessionkey k ON k.session_id = s.id
+    JOIN agent_sessions_sitekey t ON t.id = s.token_key_id
+    WHERE s.id = p_session;
+END $$;
+"""
 
 _POSTGRES_WRITE = """
 CREATE FUNCTION agent_sessions_write_1(
@@ -145,6 +170,7 @@ def add(apps, schema_editor):
             for statement in _GUARDS[vendor](*table):
                 cursor.execute(statement)
         if vendor == "postgresql":
+            cursor.execute(_POSTGRES_HEAD)
             cursor.execute(_POSTGRES_WRITE)
             # Small updates of the session row stay on its page, next to the old one, and touch no index.
             cursor.execute("ALTER TABLE agent_sessions_session SET (fillfactor = 70)")
@@ -160,6 +186,7 @@ def remove(apps, schema_editor):
                 elif vendor == "sqlite":
                     cursor.execute(f"DROP TRIGGER {table}_{guard}")
         if vendor == "postgresql":
+            cursor.execute("DROP FUNCTION agent_sessions_head_1")
             cursor.execute("DROP FUNCTION agent_sessions_write_1")
             cursor.execute("ALTER TABLE agent_sessions_session RESET (fillfactor)")
 

@@ -20,6 +20,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.journeys.conftest import agent, goods, make_agent, shop  # noqa: F401 - fixtures
 
+SAYS_NO = ("/checkout/agent", "/agent-sessions/approve/")
+"""Pages that answer 402, 403 or 409 where the person has to do something else."""
 PATIENCE = 20
 """Seconds until a page counts as not coming."""
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
@@ -120,7 +122,7 @@ class Browser:
         kept = []
         for entry in self.driver.get_log("browser"):
             message = entry["message"]
-            if "/checkout/agent" in message and "Failed to load resource" in message:
+            if "Failed to load resource" in message and any(page in message for page in SAYS_NO):
                 continue
             kept.append(message)
         return kept

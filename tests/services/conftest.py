@@ -1,3 +1,3 @@
-from tests.store.calling import own, shop
+from tests.store.calling import counting, own, shop
 
-__all__ = ["own", "shop"]
+__all__ = ["counting", "own", "shop"]
