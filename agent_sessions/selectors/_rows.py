@@ -1,12 +1,13 @@
 """Raw SQL for the few queries that every call makes, through Django's own connection.
 
-The ORM takes longer to build these queries than the database to answer them. The same text runs on PostgreSQL and
-SQLite; only how a UUID and a time are stored differs, and that is settled here.
+The ORM takes longer to build these queries than the database to answer them. Nearly all of the text runs on PostgreSQL
+and SQLite alike; how a UUID and a time are stored differs, and that is settled here.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from agent_sessions.models import Session
 
 T = TypeVar("T")
 _ATTEMPTS = 8
+_kept = threading.local()
 
 
 def write_connection() -> BaseDatabaseWrapper:
@@ -29,10 +31,31 @@ def write_connection() -> BaseDatabaseWrapper:
 
 
 def select(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    """Run one statement and return its rows. On PostgreSQL JSON comes back parsed: cast it to text."""
+    cursor = _postgres_cursor(connection) if connection.vendor == "postgresql" else connection.cursor()
+    cursor.execute(sql, params)
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
+
+
+def _postgres_cursor(connection: BaseDatabaseWrapper) -> Any:
+    """Return a cursor that sends parameters beside the statement and reads results as bytes, one per thread.
+
+    Django's cursors write them into the statement, unless told otherwise, because not all of the ORM's SQL gives them
+    types; ours does. That, and a cursor that still knows how to read the columns, spares a third of the driver's time.
+    """
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    cursor = getattr(_kept, "cursor", None)
+    if cursor is None or cursor.connection is not connection.connection:
+        from psycopg import Cursor
+        from psycopg.pq import Format
+
+        cursor = _kept.cursor = Cursor(connection.connection)
+        cursor.format = Format.BINARY
+    connection.validate_thread_sharing()
+    # Wrapped by Django as its own are, so that errors are its own and hosts see the query.
+    return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 
 def uuid_param(connection: BaseDatabaseWrapper, value: uuid.UUID) -> object:
