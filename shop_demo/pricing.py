@@ -62,12 +62,13 @@ def _lines(
         if variant is None:
             problems.append(_not_a_variant(line, products.get(line.item, ())))
             continue
-        name = str(variant)
         left = variant.stock - taken.get(variant.sku, 0)
         if not variant.product.for_sale:
-            problems.append(Problem("not_for_sale", f"{name} is not sold any more.", line=line.id))
+            problems.append(Problem("not_for_sale", f"{variant} is not sold any more.", line=line.id))
         elif left < line.quantity:
-            told = f"Only {left} of {name} left; you asked for {line.quantity}." if left else f"{name} is sold out."
+            told = (
+                f"Only {left} of {variant} left; you asked for {line.quantity}." if left else f"{variant} is sold out."
+            )
             problems.append(Problem("out_of_stock", told, line=line.id, available=left))
         else:
             taken[variant.sku] = taken.get(variant.sku, 0) + line.quantity
