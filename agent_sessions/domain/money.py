@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _LONGEST = 40
 _SEPARATOR = re.compile(r"[.,]")
 _NUMBER = re.compile(r"[0-9]([0-9.,]*[0-9])?")
 _GROUPED = re.compile(r"[0-9]+|[0-9]{1,3}([.,][0-9]{3})+")
+
 # ISO 4217, table A.1: currencies whose minor unit is not a hundredth.
 _CURRENCIES = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
@@ -23,6 +25,8 @@ def minor_unit_digits(currency: str) -> int:
     return _DIGITS.get(currency, 2)
 
 
+# A cart is told with each of its answers, and few of its amounts are new.
+@lru_cache(maxsize=1024)
 def format_amount(amount: int, currency: str) -> str:
     """Return ``amount``, minor units of ``currency``, as a decimal number without the currency's code."""
     digits = minor_unit_digits(currency)

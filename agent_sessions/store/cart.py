@@ -168,19 +168,7 @@ def _patch(state: State, quote: Quote, wanted: Lines, vouchers: Sequence[str]) -
     """Return the smallest patch that makes the session's cart what the store said."""
     shopping = dict(cart_slice(state))
     before = _as_map(shopping.get("lines"))
-    lines = {
-        line.id: _present(
-            item=line.item,
-            quantity=line.quantity,
-            unit_price=line.unit_price,
-            currency=quote.currency,
-            title=line.title,
-            variant=line.variant,
-            options=dict(line.options),
-            extra=_line_extra(before.get(line.id), line),
-        )
-        for line in quote.lines
-    }
+    lines = {line.id: _line(before.get(line.id), line, quote.currency) for line in quote.lines}
     # A line that the store cannot price any more stays as it was, until someone takes it out.
     shopping["lines"] = lines | {key: before[key] for key in wanted if key not in lines and key in before}
     discounts = {
@@ -215,6 +203,21 @@ def _validated(state: State) -> State:
     return {} if len(kept) == len(parts) else {"stale": {**stale, "parts": kept}}
 
 
+def _line(before: object, priced: PricedLine, currency: str) -> object:
+    line = _present(
+        item=priced.item,
+        quantity=priced.quantity,
+        unit_price=priced.unit_price,
+        currency=currency,
+        title=priced.title,
+        variant=priced.variant,
+        options=dict(priced.options),
+        extra=_line_extra(before, priced),
+    )
+    # Most lines stay as they are, and what is the same object need not be compared piece by piece.
+    return before if line == before else line
+
+
 def _line_extra(before: object, line: PricedLine) -> dict[str, Any]:
     """What the shop keeps with a line, and its total where that is not pieces times price."""
     extra = {name: kept for name, kept in _as_map(_as_map(before).get("extra")).items() if name != "total"}
@@ -238,7 +241,8 @@ def _line_answer(key: str, line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _present(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in ("", None, {}, [])}
+    """Leave out what is None or empty; zero and false say something."""
+    return {name: value for name, value in values.items() if value or value == 0}
 
 
 def cart_slice(state: State) -> dict[str, Any]:

@@ -78,3 +78,16 @@ def test_it_seals_what_could_not_be_sealed(opened: Any, monkeypatch: pytest.Monk
     assert run("expire_sessions", "--dry-run")[1] == "0 to expire, 0 to revoke, 1 to seal, 0 answers to delete\n"
     assert run("expire_sessions")[:2] == (0, "0 ended, 1 sealed, 0 failed, 0 answers deleted\n")
     assert Artifact.objects.count() == 1
+
+
+def test_it_deletes_answers_that_are_a_day_old(opened: Any, clock: Any) -> None:
+    """V7"""
+    head = selectors.read_head(opened().session_id)
+    for number in range(25):
+        services.run_once(head, lambda: None, operation="test", key=str(number), request=None)
+    services.end_session(head.session_id)
+    clock.shift(timedelta(hours=24))
+
+    assert run("expire_sessions", "--dry-run")[1] == "0 to expire, 0 to revoke, 0 to seal, 25 answers to delete\n"
+    assert run("expire_sessions", "--batch", "1")[:2] == (0, "0 ended, 0 sealed, 0 failed, 25 answers deleted\n")
+    assert selectors.due_sessions().answers == 0

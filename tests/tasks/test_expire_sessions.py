@@ -83,3 +83,15 @@ def test_what_fails_is_counted_and_does_not_fail_the_job(overdue: list[Any]) -> 
     SessionKey.objects.filter(pk=overdue[0]).delete()
 
     assert run() == {"ended": 3, "sealed": 0, "failed": 1, "purged": 0, "remaining": False}
+
+
+def test_answers_that_are_a_day_old_are_deleted_ten_for_each_session(opened: Any, clock: Any) -> None:
+    """V7"""
+    head = selectors.read_head(opened().session_id)
+    for number in range(15):
+        services.run_once(head, lambda: None, operation="test", key=str(number), request=None)
+    services.end_session(head.session_id)
+    clock.shift(timedelta(hours=24))
+
+    assert run(limit=1) == {"ended": 0, "sealed": 0, "failed": 0, "purged": 10, "remaining": True}
+    assert run(limit=1) == {"ended": 0, "sealed": 0, "failed": 0, "purged": 5, "remaining": False}
