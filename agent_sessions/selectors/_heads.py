@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from django.db import router
 from django.db.models import F
 from django.utils import timezone
@@ -31,8 +31,8 @@ from agent_sessions.models import Session
 from agent_sessions.selectors import _rows
 
 
-@dataclass(frozen=True, slots=True)
-class SessionHead:
+# A Struct, because every call makes two of them, and a frozen dataclass sets its fields one by one in Python.
+class SessionHead(msgspec.Struct, frozen=True):
     """A session as it stood when it was read; give it to a service and that need not read again.
 
     ``version`` and ``head_seq`` tell whether it is still current: every write compares them in the database.
