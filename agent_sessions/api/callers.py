@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from django.core.cache import caches
 from django.http import HttpRequest
@@ -51,6 +52,8 @@ def consumer_of(request: HttpRequest) -> KnownConsumer | None:
     return read_consumer(assertion) if assertion else None
 
 
+# Reading an address takes longer than all else that is done with it, and the same few come again and again.
+@lru_cache(maxsize=1024)
 def _normal(text: str) -> str:
     """Bring an address into one spelling; what is none, such as a socket's path, stays as it is."""
     host = text

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from django.core.cache import caches
@@ -82,6 +83,8 @@ def _add_one(key: str) -> int:
         return cache.incr(key)
 
 
+# The same callers come again and again within a window.
+@lru_cache(maxsize=1024)
 def _key(caller: str, window: int) -> str:
     # Keyed, because a cache is often open to more people than the database, and an address is personal data.
     name = salted_hmac("agent_sessions.limits", caller, algorithm="sha256").hexdigest()[:32]

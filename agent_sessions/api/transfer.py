@@ -62,8 +62,9 @@ class TransferView(SessionResource):
         state = selectors.current_state(head).state
         data = opened_answer(opened, head.scope)
         data |= {"transferred_from": str(transferred.predecessor), "cart": cart_answer(state)}
-        if summary := state.get("conversation", {}).get("summary"):
-            data["summary"] = summary
+        conversation = state.get("conversation")
+        if isinstance(conversation, dict) and conversation.get("summary"):
+            data["summary"] = conversation["summary"]
         return self.answered(data, version=opened.version, status=201)
 
     def key_session(self) -> SessionHead | None:

@@ -50,9 +50,8 @@ def _with(state: State, name: str, **fields: JSONValue | None) -> State:
     return {**after, name: slice_} if slice_ else after
 
 
-def _part(state: State, name: str, field: str) -> dict[str, dict[str, JSONValue]]:
-    found = _map(_map(state.get(name)).get(field))
-    return {key: _map(one) for key, one in found.items()}
+def _part(state: State, name: str, field: str) -> dict[str, JSONValue]:
+    return _map(_map(state.get(name)).get(field))
 
 
 def _map(value: JSONValue | None) -> dict[str, JSONValue]:

@@ -27,19 +27,20 @@ def last_of_kind(session_id: uuid.UUID, kind: str) -> Act:
     found = rows.order_by("-seq").values_list("seq", "canonical").first()
     if found is None:
         raise SessionDamaged(session_id, f"it has no event {kind}")
-    return Act(found[0], _actor_of(session_id, *found))
+    seq, canonical = found
+    return Act(seq, _actor_of(session_id, seq, bytes(canonical)))
 
 
 def person_acted_since(session_id: uuid.UUID, seq: int) -> bool:
     """Tell whether a person has done anything after event ``seq``. Raises SessionDamaged."""
     rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(session_id=session_id, seq__gt=seq)
     later = rows.order_by("-seq").values_list("seq", "canonical").iterator(chunk_size=200)
-    return any(_actor_of(session_id, number, canonical).is_person for number, canonical in later)
+    return any(_actor_of(session_id, number, bytes(canonical)).is_person for number, canonical in later)
 
 
 def _actor_of(session_id: uuid.UUID, seq: int, canonical: bytes) -> Actor:
     try:
-        event: Any = parse_strict(bytes(canonical))
+        event: Any = parse_strict(canonical)
         return Actor.parse(event["actor"])
     except (InvalidValue, LookupError, TypeError, AttributeError):
         raise SessionDamaged(session_id, f"event {seq} is altered") from None

@@ -58,7 +58,7 @@ class Offspring:
 
     session_id: uuid.UUID
     origin: str
-    version: int
+    version: int | None
 
 
 def listed_sessions() -> QuerySet[Session]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -257,7 +256,7 @@ def _params(session: Session) -> dict[str, JSONValue]:
     )
 
 
-def _present(**values: str | int | None) -> Mapping[str, JSONValue]:
+def _present(**values: str | int | None) -> dict[str, JSONValue]:
     return {name: value for name, value in values.items() if value}
 
 

@@ -94,13 +94,13 @@ class Claim:
             _rows.with_retries(_WHAT, self._row().delete)
 
     def _keep(self, answer: bytes | None) -> None:
+        self.kept = answer is not None
         if answer is None:
             self._row().delete()
             return
         key = _site_secret() if self.session_id is None else read_head(self.session_id).data_key()
         sealed = seal(key, _place(self.digest, self.session_id), answer)
         self._row().update(answer=sealed, session_id=self.session_id)
-        self.kept = True
 
     def _row(self) -> QuerySet[IdempotencyRecord]:
         return _records().filter(pk=self.digest, claimed_at=self.claimed_at, answer__isnull=True)
