@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,13 +21,20 @@ from django.db.models import F
 
 from agent_sessions import selectors, services
 from agent_sessions.domain.identity import Actor
-from agent_sessions.exceptions import DevicesUnconfirmed, HandoffClosed, VersionConflict
-from agent_sessions.store import CartLine, Handoff, Quote, StoreContext, held_problems
+from agent_sessions.exceptions import (
+    DevicesUnconfirmed,
+    HandoffClosed,
+    SessionEnded,
+    StepRefused,
+    VersionConflict,
+)
+from agent_sessions.store import CartLine, Handoff, HandoffStatus, Quote, StoreContext, held_problems
 from agent_sessions.store.cart import cart_lines, cart_vouchers
 from shop_demo import payments
 from shop_demo.models import Order, OrderLine, Payment, Variant
 from shop_demo.payments import Charge, ProviderTimeout, provider
 from shop_demo.seen import Seen
+from shop_demo.steps import end_payment, note_provider, start_payment
 from shop_demo.store import DemoStore
 
 HUMAN = Actor("consumer")
@@ -40,6 +48,10 @@ class CartMoved(Exception):
 
 class SoldOut(Exception):
     """Between the payment and the order somebody else bought the last piece."""
+
+
+_NO_ORDER = (SoldOut, HandoffClosed, VersionConflict, DevicesUnconfirmed, SessionEnded, StepRefused)
+"""What can keep a cart that was paid from being ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +90,18 @@ def pay(
 
     ``submission`` is new with every form shown: the same form sent twice pays once. ``for_all_devices``: the person was
     shown which other agents of theirs are active and goes on with this cart. Raises CartMoved, DevicesUnconfirmed
-    (nothing was charged) and HandoffClosed.
+    and StepRefused, if it cannot be paid in this way any more (nothing was charged), and HandoffClosed.
     """
-    key = f"{handoff_id}:{submission}"
     if for_all_devices:
         services.confirm_devices(handoff_id)
-    payment = _begin(handoff_id, key, seen, token, buyer)
+    payment = _begin(handoff_id, submission, seen, token, buyer)
     if payment.outcome not in Payment.OPEN:
         return payment
     try:
         charge = provider.charge(payment.token, payment.amount, payment.currency, payment.key)
     except ProviderTimeout:
         Payment.objects.filter(pk=payment.pk, outcome=Outcome.STARTED).update(outcome=Outcome.UNKNOWN)
+        note_provider(payment, code="timeout")
         payment.refresh_from_db()
         return payment
     return _settle(payment, charge)
@@ -109,60 +121,89 @@ def payment_in_the_way(session_id: uuid.UUID) -> Payment | None:
     return Payment.objects.filter(session_id=session_id, outcome__in=Payment.IN_THE_WAY).select_related("order").first()
 
 
-def _begin(handoff_id: uuid.UUID, key: str, seen: Seen, token: str, buyer: Buyer) -> Payment:
-    """Write down that the person agreed to pay for what they saw, if that is still what there is."""
+def _begin(handoff_id: uuid.UUID, submission: uuid.UUID, seen: Seen, token: str, buyer: Buyer) -> Payment:
+    """Write down that the person agreed to pay for what they saw, if that is still what there is.
+
+    The agent's session says so in the same transaction: it begins a step, whose key the provider is given.
+    """
+    session_id = selectors.get_handoff(handoff_id).session_id
     try:
         with transaction.atomic(durable=True):
             handoff = selectors.get_handoff(handoff_id)
-            open_one = payment_in_the_way(handoff.session_id)
-            if open_one is not None:
-                return open_one
-            if not handoff.can_be_paid:
-                raise HandoffClosed(handoff.status, handoff.order_ref)
-            if handoff.others:
-                raise DevicesUnconfirmed(handoff.others)
-            quote = quote_of(handoff)
-            if not quote.lines or seen.what != Seen.of_quote(quote, handoff).what:
-                raise CartMoved
-            return Payment.objects.create(
-                key=key,
-                session_id=handoff.session_id,
-                session_version=handoff.version,
-                handoff_id=handoff.id,
-                token=token,
-                amount=quote.total,
-                currency=quote.currency,
-                agreed={**_agreed(quote), "instructions": instructions_of(handoff)},
-                buyer=buyer.as_json(),
-            )
-    except IntegrityError:  # this form was sent before, or another window was faster: that payment is the one
-        return Payment.objects.filter(session_id=selectors.get_handoff(handoff_id).session_id).latest("pk")
+            sent = Payment.objects.filter(handoff_id=handoff_id, submission=submission).first()
+            known = sent or payment_in_the_way(session_id)
+            return known or _add_payment(handoff, submission, seen, token, buyer)
+    except (IntegrityError, StepRefused, SessionEnded) as problem:
+        # This form was sent before, or another window was faster: that payment is the one.
+        known = payment_in_the_way(session_id) or Payment.objects.filter(submission=submission).last()
+        if known is not None and known.session_id == session_id:
+            return known
+        if isinstance(problem, SessionEnded):
+            raise HandoffClosed(HandoffStatus.ENDED.value) from problem
+        raise
+
+
+def _add_payment(handoff: Handoff, submission: uuid.UUID, seen: Seen, token: str, buyer: Buyer) -> Payment:
+    if not handoff.can_be_paid:
+        raise HandoffClosed(handoff.status, handoff.order_ref)
+    if handoff.others:
+        raise DevicesUnconfirmed(handoff.others)
+    quote = quote_of(handoff)
+    if not quote.lines or seen.what != Seen.of_quote(quote, handoff).what:
+        raise CartMoved
+    step = start_payment(
+        handoff.session_id, submission, token=token, amount=quote.total, currency=quote.currency, actor=HUMAN
+    )
+    return Payment.objects.create(
+        key=f"{handoff.id}:{submission}" if step is None else step.key,
+        attempt=None if step is None else step.attempt,
+        submission=submission,
+        session_id=handoff.session_id,
+        session_version=handoff.version,
+        handoff_id=handoff.id,
+        token=token,
+        amount=quote.total,
+        currency=quote.currency,
+        agreed={**_agreed(quote), "instructions": instructions_of(handoff)},
+        buyer=buyer.as_json(),
+    )
 
 
 def _settle(payment: Payment, charge: Charge) -> Payment:
     """Carry out what the provider's answer means. Many may do it at once; one does it."""
+    note_provider(payment)
     if charge.outcome == payments.SUCCEEDED:
         try:
             _make_order(payment)
-        except (SoldOut, HandoffClosed, VersionConflict) as problem:
+        except _NO_ORDER as problem:
             code = "sold_out" if isinstance(problem, SoldOut) else "cart_closed"
-            _move(payment, Outcome.REFUNDING, code)
+            _fail(payment, Outcome.REFUNDING, code)
             payment.refresh_from_db()
             return _refund(payment) if payment.outcome == Outcome.REFUNDING else payment
     else:
-        _move(payment, Outcome(charge.outcome), charge.code)
+        _fail(payment, Outcome(charge.outcome), charge.code)
     payment.refresh_from_db()
     return payment
+
+
+def _fail(payment: Payment, outcome: Payment.Outcome, code: str) -> None:
+    """Say, here and in the agent's session, that nothing came of a payment."""
+    with transaction.atomic(durable=True):
+        # The session may have ended, or somebody may have decided about the step: the money goes its way all the same.
+        if _move(payment, outcome, code):
+            with suppress(SessionEnded, StepRefused):
+                end_payment(payment, "declined" if outcome == Outcome.DECLINED else "failed", code, HUMAN)
 
 
 def _make_order(payment: Payment) -> None:
     """Take the goods from the stock and make the order, or nothing of it. What others hold stays there.
 
-    Raises SoldOut, HandoffClosed and VersionConflict: the money then has to go back.
+    Raises ``_NO_ORDER``: the money then has to go back.
     """
     with transaction.atomic(durable=True):
         if not _move(payment, Outcome.SUCCEEDED):
             return
+        end_payment(payment, "succeeded", "", HUMAN)
         agreed, ref = payment.agreed, _new_ref()
         order = Order.objects.create(
             ref=ref,

@@ -16,7 +16,10 @@ SUCCEEDED, DECLINED, REFUNDED = "succeeded", "declined", "refunded"
 
 @dataclass(frozen=True, slots=True)
 class TestToken:
-    """What a test token stands for: what becomes of the charge, and whether the answer gets through."""
+    """What a test token stands for: what becomes of the charge, and whether the answer gets through.
+
+    ``method`` is card or paypal; of a card ``brand`` and ``last4`` may be kept.
+    """
 
     name: str
     title: str
@@ -24,6 +27,9 @@ class TestToken:
     outcome: str
     code: str = ""
     answer_lost: bool = False
+    method: str = "card"
+    brand: str = ""
+    last4: str = ""
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
@@ -31,13 +37,20 @@ class TestToken:
 TOKENS: Final = {
     token.name: token
     for token in (
-        TestToken("tok_success", "Card that succeeds", "Paid at once.", SUCCEEDED),
-        TestToken("tok_declined", "Card that is declined", "Insufficient funds.", DECLINED, "insufficient_funds"),
-        TestToken("tok_timeout", "Card that times out", "Paid, but the answer is lost.", SUCCEEDED, "", True),
+        TestToken("tok_success", "Card that succeeds", "Paid at once.", SUCCEEDED, brand="visa", last4="4242"),
+        TestToken(
+            "tok_declined", "Card that is declined", "Insufficient funds.", DECLINED, "insufficient_funds",
+            brand="visa", last4="9995",
+        ),
+        TestToken(
+            "tok_timeout", "Card that times out", "Paid, but the answer is lost.", SUCCEEDED, "", True,
+            brand="mastercard", last4="4444",
+        ),
         TestToken(
             "tok_timeout_declined", "Card that times out, unpaid", "Declined, but the answer is lost.",
-            DECLINED, "card_expired", True,
+            DECLINED, "card_expired", True, brand="visa", last4="0069",
         ),
+        TestToken("tok_paypal", "PayPal", "Paid at once.", SUCCEEDED, method="paypal"),
     )
 }  # fmt: skip
 REASONS: Final = {

@@ -12,9 +12,10 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.utils import timezone
 
+from agent_sessions.domain.slices.recovery import StepOutcome
 from agent_sessions.store import CartLine, Emit, Handoff, Item, Page, Quote, StoreContext
 from shop_demo import reporting
-from shop_demo.models import ContactMessage, Product, Variant, Voucher
+from shop_demo.models import ContactMessage, Payment, Product, Variant, Voucher
 from shop_demo.pricing import CURRENCY, priced
 
 MAX_WORDS = 20
@@ -26,7 +27,7 @@ SORTS: Final = {"price": "lowest", "-price": "-lowest", "title": "title", "-titl
 class DemoStore:
     """The shop's catalogue and prices. It keeps nothing; orders are made by ``shop_demo.checkout``."""
 
-    features: frozenset[str] = frozenset({"browse", "contact", "stock"})
+    features: frozenset[str] = frozenset({"browse", "contact", "stock", "steps"})
 
     def search(self, query: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
         """Every word has to be somewhere in the title, the description, the category or an SKU."""
@@ -78,6 +79,19 @@ class DemoStore:
         reference = "M-" + secrets.token_hex(4).upper()
         ContactMessage.objects.create(reference=reference, message=message, reply_to=reply_to)
         return reference
+
+
+    def step_outcome(self, step: str, key: str, *, ctx: StoreContext) -> tuple[StepOutcome, str] | None:
+        """Ask the payment provider, and finish what was begun: the order, or the way back of the money."""
+        from shop_demo.checkout import check  # which prices by this store
+
+        payment = Payment.objects.filter(key=key).first()
+        if payment is None:  # it is added together with the start of the step, so nobody was asked to pay
+            return "failed", "not_carried_out"
+        payment = check(payment)
+        if payment.outcome == Payment.Outcome.SUCCEEDED:
+            return "done", ""
+        return ("failed", payment.code) if payment.outcome not in Payment.OPEN else None
 
 
 def matching(query: str) -> QuerySet[Product]:

@@ -41,7 +41,7 @@ _DONE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRow:
-    """An approval in words. ``reason`` and ``answer`` are empty for readers who may not see them."""
+    """An approval in words. ``reason``, ``question`` and ``answer`` are empty for readers who may not see them."""
 
     id: str
     standing: SafeString
@@ -59,6 +59,7 @@ class ApprovalRow:
     took: str
     by: str
     reason: str
+    question: str
     answer: str
 
 
@@ -93,6 +94,7 @@ def row_of(approval: ApprovalView, *, with_words: bool) -> ApprovalRow:
         took="" if approval.time_taken is None else wording.span(approval.time_taken),
         by=wording.actor_words(approval.decided_by) if approval.decided_by else "",
         reason=_lines(approval.reason) if with_words else "",
+        question=_lines(approval.question) if with_words else "",
         answer=_lines(approval.answer) if with_words else "",
     )
 

@@ -141,7 +141,7 @@ def _page(
             "total": format_amount(approval.amount, approval.currency),
             "by_staff": approval.decided_by.startswith("staff"),
             "reason": _lines(approval.reason),
-            "answer": _lines(approval.answer),
+            "answer": _lines(approval.answer or approval.question),
             "rule": clipped(approval.rule, 200),
             "cart": _cart(approval),
             "most": MAX_NOTE,

@@ -16,10 +16,7 @@ _OF_THE_PARENT = ("steps", "next", "retry", "interventions")
 def carried_on(state: State) -> State:
     """Return what a session holds that takes the place of one with ``state``."""
     approvals = _part(state, "decisions", "approvals")
-    ended = {
-        key: {**one, "status": _OVER.get(str(one.get("status")), one.get("status"))} for key, one in approvals.items()
-    }
-    after = _with(state, "decisions", approvals=ended)
+    after = _with(state, "decisions", approvals={key: _ended(_map(one)) for key, one in approvals.items()})
     after = _with(after, "checkout", approval=None, handoff=None)
     after = _with(after, "inventory", holds=None)
     pending = _part(state, "recovery", "interventions")
@@ -39,13 +36,18 @@ def branched(state: State, now: State) -> State:
 def running_step(state: State) -> str:
     """Return the name of a step that was started and has no outcome yet, empty if there is none."""
     steps = _part(state, "recovery", "steps")
-    return next((name for name, step in sorted(steps.items()) if step.get("outcome") == "started"), "")
+    return next((name for name in sorted(steps) if _map(steps[name]).get("outcome") == "started"), "")
+
+
+def _ended(approval: dict[str, JSONValue]) -> dict[str, JSONValue]:
+    status = approval.get("status", "")
+    return {**approval, "status": _OVER.get(str(status), status)}
 
 
 def _with(state: State, name: str, **fields: JSONValue | None) -> State:
     """Return the state with these fields of a slice; what is None or empty is left out, and so is an empty slice."""
-    before = _map(state.get(name))
-    slice_ = {field: value for field, value in {**before, **fields}.items() if field not in fields or value}
+    kept = {field: value for field, value in _map(state.get(name)).items() if field not in fields}
+    slice_ = {**kept, **{field: value for field, value in fields.items() if value}}
     after = {key: value for key, value in state.items() if key != name}
     return {**after, name: slice_} if slice_ else after
 

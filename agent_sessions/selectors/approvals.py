@@ -30,7 +30,8 @@ MAX_ATTEMPTS: Final = 5
 class ApprovalView:
     """An approval as it stands now. Times are UTC, ``amount`` is in minor units.
 
-    ``reason`` is why the agent paused, ``answer`` what the human wrote; both are empty once the content was erased.
+    ``reason`` is why the agent paused, ``question`` what the consumer asked the staff when they left it to them,
+    ``answer`` what was written with the answer; all are empty once the content was erased.
     ``version`` is the one whose cart was shown. ``decided_by`` is an actor's text: ``consumer``, ``staff:17``.
     """
 
@@ -40,6 +41,7 @@ class ApprovalView:
     capability: str
     rule: str
     reason: str
+    question: str
     answer: str
     version: int
     amount: int
@@ -142,7 +144,7 @@ def body_place(approval_id: uuid.UUID) -> str:
 
 
 def opened_body(row: Approval, head: SessionHead) -> dict[str, str]:
-    """Return the words of an approval: ``reason`` and ``answer``. Raises SessionDamaged, ContentErased, KeyProblem."""
+    """Return the words of an approval: its reason, question and answer. Raises SessionDamaged, ContentErased, KeyProblem."""
     if row.body is None:
         raise ContentErased(row.session_id)
     body: dict[str, str] = open_document(head.data_key(), row.session_id, body_place(row.pk), 0, row.body)
@@ -165,6 +167,7 @@ def _described(row: Approval, head: SessionHead) -> ApprovalView:
         capability=row.capability,
         rule=row.rule,
         reason=body.get("reason", ""),
+        question=body.get("question", ""),
         answer=body.get("answer", ""),
         version=row.version,
         amount=row.amount,

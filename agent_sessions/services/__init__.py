@@ -27,6 +27,7 @@ from agent_sessions.services.confirmations import answer_confirmation, confirm_d
 from agent_sessions.services.consumers import ConsumerAssertion, KnownConsumer, assert_consumer, read_consumer
 from agent_sessions.services.conversation import Added, add_message
 from agent_sessions.services.documents import Imported, export_state, import_state
+from agent_sessions.services.endpoints import note_endpoint_failure, note_endpoint_success
 from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
 from agent_sessions.services.facts import learn_fact
 from agent_sessions.services.handoffs import complete_handoff, note_handoff_opened
@@ -113,6 +114,8 @@ __all__ = [
     "locked_session",
     "mark_stale",
     "note_approval_opened",
+    "note_endpoint_failure",
+    "note_endpoint_success",
     "note_handoff_opened",
     "open_session",
     "pause_session",

@@ -232,6 +232,8 @@ class Migration(migrations.Migration):
                 ("session_id", models.UUIDField(db_index=True)),
                 ("session_version", models.PositiveIntegerField()),
                 ("handoff_id", models.UUIDField()),
+                ("submission", models.UUIDField()),
+                ("attempt", models.PositiveSmallIntegerField(null=True)),
                 ("token", models.CharField(max_length=40, verbose_name="test token")),
                 ("amount", models.PositiveIntegerField()),
                 ("currency", models.CharField(max_length=3)),

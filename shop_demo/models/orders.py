@@ -86,7 +86,8 @@ class OrderLine(models.Model):
 class Payment(models.Model):
     """One attempt to pay, begun before the provider is called, so that a crash leaves a trace of it.
 
-    ``key`` is what the provider knows it by. ``agreed`` holds what the person saw and agreed to, ``buyer`` who it
+    ``key`` is what the provider knows it by: the key of the step, where the agent's session is live, and ``attempt`` its
+    number there. A form has a ``submission`` of its own, by which one that is sent twice is known. ``agreed`` holds what the person saw and agreed to, ``buyer`` who it
     goes to; both are what the order is made of, whenever the outcome becomes known.
     """
 
@@ -107,6 +108,8 @@ class Payment(models.Model):
     session_id = models.UUIDField(db_index=True)
     session_version = models.PositiveIntegerField()
     handoff_id = models.UUIDField()
+    submission = models.UUIDField()
+    attempt = models.PositiveSmallIntegerField(null=True)
     token = models.CharField("test token", max_length=40)
     amount = models.PositiveIntegerField()
     currency = models.CharField(max_length=3)
@@ -120,6 +123,7 @@ class Payment(models.Model):
     class Meta:
         ordering = ["-created_at"]
         constraints = [
+            models.UniqueConstraint(fields=["handoff_id", "submission"], name="shop_one_payment_per_form"),
             models.UniqueConstraint(
                 fields=["session_id"],
                 condition=models.Q(outcome__in=["started", "unknown", "succeeded", "refunding"]),

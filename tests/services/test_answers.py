@@ -107,6 +107,7 @@ def test_after_escalation_only_staff_answer(asking: Any, opened: Any) -> None:
     services.grant_approval(asked.approval_id, actor=STAFF)
 
     assert (status(asked), stored(asked).decided_by, last_event(one)["actor"]) == ("granted", "staff:17", "staff:17")
+    assert selectors.get_approval(asked.approval_id).question == "I do not know this shop"
     assert call("checkout", one).status == 200
     assert is_sound(one)
 
