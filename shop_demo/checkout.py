@@ -192,7 +192,8 @@ def _fail(payment: Payment, outcome: Payment.Outcome, code: str) -> None:
         # The session may have ended, or somebody may have decided about the step: the money goes its way all the same.
         if _move(payment, outcome, code):
             with suppress(SessionEnded, StepRefused):
-                end_payment(payment, "declined" if outcome == Outcome.DECLINED else "failed", code, HUMAN)
+                how = "cancelled" if code == "cancelled" else "declined" if outcome == Outcome.DECLINED else "failed"
+                end_payment(payment, how, code, HUMAN)
 
 
 def _make_order(payment: Payment) -> None:

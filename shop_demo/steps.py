@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from django.utils import timezone
 
@@ -12,6 +12,7 @@ from agent_sessions import selectors, services
 from agent_sessions.audit.events import format_time
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.slices.decisions import PaymentOutcome
 from agent_sessions.exceptions import SessionEnded, StepRefused
 from agent_sessions.services import RunningStep
 from agent_sessions.store import StepRule
@@ -68,7 +69,7 @@ def start_payment(
     return services.start_step(session_id, PAYMENT, method=last, patch=patch, actor=actor)
 
 
-def end_payment(payment: Payment, outcome: Literal["succeeded", "declined", "failed"], code: str, actor: Actor) -> None:
+def end_payment(payment: Payment, outcome: PaymentOutcome, code: str, actor: Actor) -> None:
     """Write down in the agent's session how a payment went, if the session was live when it began.
 
     In the transaction that gives the payment its outcome. Raises StepRefused and SessionEnded.

@@ -158,6 +158,7 @@ def prepare_from(
     caller: str,
     bound_to: str,
     max_sessions: int = 0,
+    actor: Actor = AGENT,
     call: Call = NO_CALL,
 ) -> Opening:
     """Make a session that goes on from ``version`` of another one, for the same consumer, within the same scope.
@@ -178,6 +179,7 @@ def prepare_from(
         caller=caller,
         bound_to=bound_to,
         max_sessions=max_sessions,
+        actor=actor,
         call=call,
     )
 

@@ -55,6 +55,7 @@ def fork_session(
         caller=get_session(head.session_id).caller,
         bound_to=head.bound_to,
         max_sessions=max_sessions,
+        actor=actor,
         call=call,
     )
     facts: dict[str, str | int] = {"branch": str(opening.opened.session_id), "from_version": version}

@@ -166,8 +166,8 @@ def _work(change: StoreChange, run: _Run) -> bool:
 def _mark_batch(some: list[uuid.UUID], change: StoreChange, run: _Run) -> int:
     """Mark some sessions, with all that is reported of them at once; return how many could not be marked now."""
     refs = SessionReference.objects.using(_alias()).filter(session_id__in=some).values("ref")
-    others = open_changes().filter(merchant=change.merchant, ref__in=refs).exclude(pk=change.pk).order_by("id")
-    changes, failed = [change, *others], 0
+    others = open_changes().filter(merchant=change.merchant, ref__in=refs).exclude(pk=change.pk)
+    changes, failed = sorted([change, *others], key=lambda one: one.pk), 0
     for session_id in some:
         try:
             run.marked += _mark(session_id, changes)

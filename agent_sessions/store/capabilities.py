@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_sessions.domain.approvals import Asked, asked
 from agent_sessions.domain.calls import check_kind
 from agent_sessions.exceptions import NoStore
 from agent_sessions.store.stock import Held, nothing_held
@@ -93,6 +94,14 @@ class CapabilityCall:
         if self.site_store is None:
             raise NoStore("This site has no store: AGENT_SESSIONS['STORE'] is empty.")
         return self.site_store
+
+    @property
+    def approval(self) -> Asked | None:
+        """What a human was asked about the cart of ``state``, and where that stands now (L5); None if nothing.
+
+        Read from the state, so asking costs nothing. Whether a granted one is used is decided at the handoff.
+        """
+        return asked(self.state, self.now)
 
 
 @dataclass(frozen=True, slots=True)

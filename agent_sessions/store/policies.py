@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from agent_sessions.domain.approvals import ApprovalStatus, asked, refusal_of
+from agent_sessions.domain.approvals import ApprovalStatus, refusal_of
 from agent_sessions.domain.money import format_money
 from agent_sessions.domain.shown_cart import shown_cart
 from agent_sessions.store.capabilities import CapabilityCall
@@ -158,7 +158,7 @@ class NeedsHuman(_Rule):
             return None
         if not call.capability.human_handoff:
             return Verdict(False, self.name, self.message, needs_human=True)
-        found = asked(call.state, call.now)
+        found = call.approval
         if found is None or found.capability != call.capability.name:
             return Verdict(False, self.name, self.message, needs_human=True, approval=NOT_ASKED)
         if found.status is ApprovalStatus.GRANTED and shown_cart(state) == shown_cart(call.state):

@@ -270,6 +270,7 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-created_at"],
                 "constraints": [
+                    models.UniqueConstraint(fields=("handoff_id", "submission"), name="shop_one_payment_per_form"),
                     models.UniqueConstraint(
                         condition=models.Q(("outcome__in", ["started", "unknown", "succeeded", "refunding"])),
                         fields=("session_id",),

@@ -12,13 +12,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from agent_sessions import selectors
-from agent_sessions.exceptions import DevicesUnconfirmed, HandoffClosed
+from agent_sessions.exceptions import DevicesUnconfirmed, HandoffClosed, StepRefused
 from agent_sessions.store import Handoff, HandoffStatus
 from shop_demo.checkout import CartMoved, check, instructions_of, pay, payment_in_the_way, quote_of
 from shop_demo.forms import CheckoutForm
 from shop_demo.models import Order, Payment, Product
 from shop_demo.payments import REASONS, TOKENS
 from shop_demo.seen import Seen
+from shop_demo.steps import TITLES, way_on
 
 Outcome = Payment.Outcome
 
@@ -73,6 +74,8 @@ def _pay(request: HttpRequest, handoff: Handoff) -> HttpResponse:
         return _show(request, selectors.get_handoff(handoff.id), form=form, seen=seen, status=409)
     except DevicesUnconfirmed:
         return _show(request, selectors.get_handoff(handoff.id), form=form, status=409)
+    except StepRefused:
+        return _show(request, selectors.get_handoff(handoff.id), form=form, refused=True, status=409)
     except HandoffClosed:
         return _show(request, selectors.get_handoff(handoff.id), status=409)
     return _answer(request, handoff, payment, form)
@@ -95,10 +98,14 @@ def _show(
     form: CheckoutForm | None = None,
     seen: Seen | None = None,
     failed: Payment | None = None,
+    refused: bool = False,
     status: int = 200,
 ) -> HttpResponse:
-    """Show the handoff as it stands. ``seen`` is what the human saw before, if that was something else."""
-    context: dict[str, Any] = {"handoff": handoff, "failed": failed}
+    """Show the handoff as it stands. ``seen`` is what the human saw before, if that was something else.
+
+    ``failed`` is a payment of which nothing came; ``refused``: the way to pay that was chosen is not open any more.
+    """
+    context: dict[str, Any] = {"handoff": handoff, "failed": failed, "refused": refused}
     if failed is not None:
         context["reason"] = REASONS.get(failed.code, "The card was declined.")
     waiting = payment_in_the_way(handoff.session_id)
@@ -107,6 +114,7 @@ def _show(
     if not handoff.can_be_paid:
         made = Order.objects.filter(session_id=handoff.session_id).first()
         return render(request, "shop/checkout_closed.html", {**context, "order": made}, status=status)
+    action, method = way_on(handoff.session_id)
     quote = quote_of(handoff)
     now = Seen.of_quote(quote, handoff)
     pictures = dict(
@@ -123,6 +131,8 @@ def _show(
         "moved": None if seen is None else seen.changes_to(now),
         "form": _fresh(form, now),
         "tokens": TOKENS.values(),
+        "given_up": action == "escalate",
+        "instead": TITLES.get(method, "") if action == "run" else "",
     }
     return render(request, "shop/checkout.html", context, status=status)
 

@@ -10,7 +10,7 @@ import time_machine as clocks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_sessions.domain.steps import NextAction, StepRule, next_action, next_step, read_step
+from agent_sessions.domain.steps import MAX_SECONDS, NextAction, StepRule, next_action, next_step, read_step
 from agent_sessions.exceptions import InvalidValue
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -115,7 +115,10 @@ def test_a_started_step_that_is_not_heard_of_is_of_unknown_outcome():
 def test_the_same_method_waits_for_its_back_off(attempt, seconds):
     early = decide(PAYMENT, failed("timeout", seconds - 1, attempt=attempt))
     assert (early.action, early.method, early.not_before) == ("wait", "card", NOW + timedelta(seconds=1))
-    assert decide(PAYMENT, failed("timeout", seconds, attempt=attempt)).action == "run"
+    assert early.reason.endswith("Run it again later, the same way.")
+    due = decide(PAYMENT, failed("timeout", seconds, attempt=attempt))
+    assert due.action == "run"
+    assert due.reason.endswith("Run it again, the same way.")
 
 
 def test_no_back_off_is_no_wait():
@@ -157,7 +160,7 @@ RULES = (PAYMENT, SHIPPING)
         ({"payment": failed("fraud")}, "escalate", "payment"),
         ({"payment": {"outcome": "done"}, "shipping": {"outcome": "skipped"}}, "none", ""),
         ({"old": started(1), "payment": failed()}, "escalate", "old"),
-        ({"old": failed()}, "escalate", "old"),
+        ({name: failed() for name in "zyxwvu"}, "escalate", "u"),
         ({"old": {"outcome": "done"}, "older": {"outcome": "skipped"}}, "run", "payment"),
     ],
 )
@@ -186,6 +189,21 @@ def test_the_answer_depends_on_its_arguments_only(clock, step):
     expected = decide(RETRIED, step)
     with clocks.travel(clock, tick=False):
         assert decide(RETRIED, step) == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"methods": (), "max_attempts": 1},
+        {"max_attempts": 3},
+        {"max_attempts": 100},
+        {"backoff_seconds": 0, "max_backoff_seconds": 0, "timeout_seconds": 1},
+        {"backoff_seconds": MAX_SECONDS, "max_backoff_seconds": MAX_SECONDS, "timeout_seconds": MAX_SECONDS},
+    ],
+)
+def test_a_rule_may_go_as_far_as_its_bounds(fields):
+    rule = changed(**fields)
+    assert {name: getattr(rule, name) for name in fields} == fields
 
 
 @pytest.mark.parametrize(

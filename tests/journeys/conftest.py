@@ -28,6 +28,7 @@ def goods(settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch
         **settings.AGENT_SESSIONS,
         "SITE_NAME": "Fern & Kiln",
         "STORE": "shop_demo.store.DemoStore",
+        "STEPS": "shop_demo.steps.RULES",
         "MAX_REQUESTS_PER_MINUTE": 0,
         "MAX_SESSIONS": 0,
     }

@@ -20,7 +20,7 @@ def _only_where_it_can_run(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def shop(settings: Any, configure: Callable[..., None]) -> Iterator[None]:
-    configure(STORE="shop_demo.store.DemoStore", MAX_SESSIONS=0)
+    configure(STORE="shop_demo.store.DemoStore", STEPS="shop_demo.steps.RULES", MAX_SESSIONS=0)
     settings.ALLOWED_HOSTS = ["testserver", "shop.example"]
     cache.clear()
     yield

@@ -47,6 +47,15 @@ class Unfinished:
     search = detail = price = open_handoff = Shop.search
 
 
+class Nameless(Shop):
+    features = frozenset({"customers"})
+
+
+class Knowing(Nameless):
+    def consumer_reference(self, request: Any) -> str:
+        return ""
+
+
 class Misspelt(Shop):
     features = frozenset({"brwose"})
 
@@ -78,6 +87,11 @@ def test_a_store_needs_no_methods_for_what_it_does_not_do(configure: Any) -> Non
     assert isinstance(offer().store, Reader)
 
 
+def test_a_store_that_knows_its_customers_has_a_method_of_another_name(configure: Any) -> None:
+    configure(STORE=f"{__name__}.Knowing")
+    assert isinstance(offer().store, Knowing)
+
+
 def test_without_a_store_there_are_only_own_capabilities(configure: Any, own: Any) -> None:
     configure(STORE="")
     own("gift.wrap", handler)
@@ -89,7 +103,7 @@ def test_without_a_store_there_are_only_own_capabilities(configure: Any, own: An
     ("name", "told"),
     [
         ("Broken", "cannot be made: RuntimeError"), ("Nothing", "cannot be made: ImportError"),
-        ("Unfinished", "has no browse"), ("Misspelt", "features is a set"), ("OneText", "features is a set"),
+        ("Unfinished", "has no browse"), ("Nameless", "has no consumer_reference"), ("Misspelt", "features is a set"), ("OneText", "features is a set"),
         ("handler", "cannot be made: TypeError"), ("denials", "features is a set"),
     ],
 )  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -230,3 +231,64 @@ def test_more_rules_never_allow_more(some: list[Any], name: str) -> None:
 def test_a_rule_has_a_name_that_the_history_can_hold(name: str) -> None:
     with pytest.raises(ValueError, match="needs a name"):
         Deny(name=name)
+
+
+def asked_for(state: dict[str, Any], status: str = "granted", capability: str = "checkout") -> dict[str, Any]:
+    """The same state, after a human was asked about its cart."""
+    note = {"status": status, "capability": capability, "expires_at": (NOW + timedelta(minutes=1)).isoformat()}
+    return {**state, "checkout": {"approval": "a1"}, "decisions": {"approvals": {"a1": note}}}
+
+
+RULE = NeedsHuman(name="large", capabilities=("checkout", "cart.*"), over=200)
+
+
+def handing(state: dict[str, Any], **facts: Any) -> Any:
+    return calling("checkout", human_handoff=True, state=state, **facts)
+
+
+def test_a_granted_approval_of_the_cart_as_it_is_satisfies_a_rule_that_wants_a_human() -> None:
+    """L5"""
+    granted = asked_for(cart(mug=3))
+    assert RULE.before(handing(granted)) is None
+    assert RULE.after(handing(granted), granted) is None
+    dearer = {**granted, **cart(total=301, mug=3)}
+    verdict = RULE.after(handing(granted), dearer)
+    assert verdict is not None
+    assert (verdict.allowed, verdict.approval) == (False, "granted")
+    assert verdict.message == "The cart is not the one that was asked about any more. The agent has to ask again."
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("pending", "has not answered yet"), ("escalated", "has not answered yet"), ("rejected", "has rejected"),
+        ("expired", "Approval window expired. Consumer must re-authorize."), ("void", "any more"), ("used", "used"),
+        ("made up", "any more"),
+    ],
+)  # fmt: skip
+def test_any_other_answer_does_not(status: str, told: str) -> None:
+    verdict = RULE.before(handing(asked_for(cart(mug=3), status)))
+    assert verdict is not None
+    assert (verdict.allowed, verdict.needs_human) == (False, True)
+    assert told in verdict.message
+    assert verdict.approval == ("void" if status == "made up" else status)
+
+
+def test_nor_does_one_that_nobody_asked_for_or_for_another_call_or_too_late() -> None:
+    for state in (cart(mug=3), asked_for(cart(mug=3), capability="order"), {**cart(mug=3), "checkout": {}}):
+        verdict = RULE.before(handing(state))
+        assert verdict is not None
+        assert (verdict.approval, verdict.message) == ("none", RULE.message)
+    late = RULE.before(replace(handing(asked_for(cart(mug=3))), now=NOW + timedelta(minutes=1)))
+    assert late is not None
+    assert late.approval == "expired"
+
+
+def test_what_hands_nothing_over_cannot_be_approved() -> None:
+    verdict = RULE.before(calling("cart.add", state=asked_for(cart(mug=3), capability="cart.add")))
+    assert verdict is not None
+    assert (verdict.needs_human, verdict.approval) == (True, "")
+
+
+def test_below_its_limit_a_rule_asks_nobody() -> None:
+    assert RULE.before(handing(asked_for(cart(mug=2), "rejected"))) is None
