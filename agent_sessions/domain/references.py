@@ -40,8 +40,23 @@ def moved_references(before: State, after: State, patch: Patch) -> tuple[tuple[s
     """Return which references a change of ``before`` into ``after`` by ``patch`` has added and removed, in order."""
     if "shopping" not in patch and "inventory" not in patch:
         return (), ()
+    # Most changes move none. Only what the patch names can have moved, and that costs the patch and not the state.
+    if references(_named(before, patch)) == references(_named(after, patch)):
+        return (), ()
     had, has = references(before), references(after)
     return tuple(sorted(has - had)), tuple(sorted(had - has))
+
+
+def _named(state: State, patch: Patch, levels: int = 3) -> State:
+    """Return what ``patch`` names of ``state``: of slices their fields, of those their entries, and entries whole."""
+    named: State = {}
+    for name, change in patch.items():
+        if name in state:
+            value = state[name]
+            if levels > 1 and isinstance(value, dict) and isinstance(change, dict):
+                value = _named(value, change, levels - 1)
+            named[name] = value
+    return named
 
 
 def _entries(state: State, name: str, field: str) -> list[dict[str, JSONValue]]:
