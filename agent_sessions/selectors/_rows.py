@@ -46,7 +46,7 @@ def _postgres_cursor(connection: BaseDatabaseWrapper) -> Any:
     """
     connection.close_if_health_check_failed()
     connection.ensure_connection()
-    cursor = getattr(_kept, "cursor", None)
+    cursor: Any = getattr(_kept, "cursor", None)
     if cursor is None or cursor.connection is not connection.connection:
         from psycopg import Cursor
         from psycopg.pq import Format

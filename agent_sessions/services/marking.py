@@ -51,6 +51,8 @@ logger = logging.getLogger("agent_sessions")
 
 MARKED: Final = "session.marked_stale"
 LEASE: Final = timedelta(seconds=60)
+LAG: Final = timedelta(seconds=30)
+"""How long a shop's transaction may take to commit what it reports; what is older the store had told already."""
 """How long a run has a change to itself after its last sign of life."""
 _BATCH: Final = 50
 _ATTEMPTS: Final = 8
@@ -115,7 +117,7 @@ def mark_if_overtaken(head: SessionHead, before: State, patch: Patch, *, since: 
 
 
 def _mark_overtaken(session_id: uuid.UUID, merchant: str, refs: Collection[str], since: datetime) -> None:
-    found = StoreChange.objects.using(_alias()).filter(merchant=merchant, ref__in=refs)
+    found = StoreChange.objects.using(_alias()).filter(merchant=merchant, ref__in=refs, reported_at__gte=since - LAG)
     changes = list(found.filter(Q(done_at__isnull=True) | Q(done_at__gte=since)).order_by("id"))
     if changes:
         with suppress(*_GONE):

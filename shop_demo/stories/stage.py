@@ -16,6 +16,7 @@ from agent_sessions.conf import settings
 from agent_sessions.domain.identity import Actor
 from shop_demo.agent import Agent, Refused
 from shop_demo.human import Human, Page
+from shop_demo.jobs import run_jobs
 from shop_demo.models import Order, ProviderCharge, Variant
 from shop_demo.web import Problem, fetch
 
@@ -136,9 +137,7 @@ class Stage:
 
     def jobs(self) -> None:
         """Run what the clock runs in a real shop: expiry, stale parts, steps of unknown outcome."""
-        services.mark_stale()
-        services.resolve_unknown_steps()
-        services.expire_sessions()
+        run_jobs()
 
     def allow_transfer(self, session_id: str) -> str:
         """The consumer, signed in at the shop, allows another agent to take a session over; return the code."""

@@ -26,6 +26,13 @@ def running(step: str = "payment") -> dict[str, Any]:
     return {"recovery": {"steps": {step: {"outcome": "started", "attempt": 1, "started_at": NOW}}}}
 
 
+def make_busy(one: OpenedSession) -> None:
+    """Hold what is in the cart (mugs), ask a human about it, and commit it."""
+    services.place_hold(one.session_id, item="mug", quantity=2)
+    services.request_approval(one.session_id, reason="It is a lot of money")
+    services.commit_session(one.session_id)
+
+
 def is_dead(one: OpenedSession) -> bool:
     with pytest.raises(InvalidToken):
         selectors.authenticate(one.token)

@@ -22,11 +22,11 @@ from agent_sessions.exceptions import (
     TooManySessions,
     VersionConflict,
 )
-from agent_sessions.models import Session, SessionReference
+from agent_sessions.models import Approval, Session, SessionReference
 from agent_sessions.services import OpenedSession
 from tests.conftest import MORNING, SHOPPING_AGENT
 from tests.faults.support import at_once
-from tests.services.succeeding import NOW, is_dead, renew, running, wrong
+from tests.services.succeeding import NOW, is_dead, make_busy, renew, running, wrong
 from tests.shopping import basket, line, variables
 from tests.store.calling import call, head, quantities, state
 from tests.store.shop import Shop
@@ -139,6 +139,23 @@ def test_what_belongs_to_the_one_session_stays_behind(shopped: Any) -> None:
     assert after["decisions"]["approvals"]["a"]["status"] == "void"
     assert not after.get("stale", {}).get("parts"), "the store was just asked"
     assert renewed.changes, "and the agent is told"
+
+
+def test_whoever_was_asked_is_asked_no_more(counting: Any, opened: Any) -> None:
+    """L5, L6: the human is told that it is over, and nothing is bought on the strength of what they said before."""
+    one = opened()
+    call("cart.add", one, item_id="mug", quantity=2)
+    make_busy(one)
+    renewed = renew(one)
+    assert Approval.objects.get().status == "expired"
+    after = state(renewed.opened)
+    assert {note["status"] for note in after["decisions"]["approvals"].values()} == {"expired"}
+    assert "approval" not in after.get("checkout", {})
+    assert "A human is no longer needed: approval" in [change.text for change in renewed.changes]
+    assert wrong(one, renewed.opened) == []
+    services.request_approval(renewed.opened.session_id, reason="The same again")
+    services.end_session(renewed.opened.session_id)
+    assert wrong(one, renewed.opened) == []
 
 
 @pytest.mark.parametrize("tentative", [False, True])

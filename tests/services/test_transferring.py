@@ -23,7 +23,7 @@ from agent_sessions.exceptions import (
 from agent_sessions.models import Session, TransferGrant
 from tests.conftest import MORNING
 from tests.faults.support import at_once
-from tests.services.succeeding import NOW, is_dead, renew, running, wrong
+from tests.services.succeeding import NOW, is_dead, make_busy, renew, running, wrong
 from tests.shopping import variables
 from tests.store.calling import call, head, quantities, state
 from tests.stored import everything_stored, is_stored
@@ -289,6 +289,23 @@ def test_what_belongs_to_the_one_session_stays_behind(shopped: Any) -> None:
     after = state(accept(grant(shopped).code).opened)
     assert "holds" not in after.get("inventory", {})
     assert after["agent"] == {"a": 1}
+
+
+@pytest.mark.parametrize("standing", ["", "paused", "held"])
+def test_whatever_it_was_doing_it_goes_on_cleanly(counting: Any, opened: Any, standing: str) -> None:
+    one = opened()
+    call("cart.add", one, item_id="mug", quantity=2)
+    given = grant(one)
+    make_busy(one)
+    if standing == "paused":
+        services.pause_session(one.session_id)
+    elif standing == "held":
+        services.hand_over(one.session_id, to=CONSUMER)
+    taken = accept(given.code).opened
+    assert (head(taken).status, head(taken).held_by, head(taken).committed_version) == (Status.ACTIVE, "", 1)
+    call("cart.add", taken, item_id="plate")
+    services.request_approval(taken.session_id, reason="The same again")
+    assert wrong(one, taken) == []
 
 
 # Races and halves

@@ -103,7 +103,8 @@ def test_without_a_store_there_are_only_own_capabilities(configure: Any, own: An
     ("name", "told"),
     [
         ("Broken", "cannot be made: RuntimeError"), ("Nothing", "cannot be made: ImportError"),
-        ("Unfinished", "has no browse"), ("Nameless", "has no consumer_reference"), ("Misspelt", "features is a set"), ("OneText", "features is a set"),
+        ("Unfinished", "has no browse"), ("Nameless", "has no consumer_reference"),
+        ("Misspelt", "features is a set"), ("OneText", "features is a set"),
         ("handler", "cannot be made: TypeError"), ("denials", "features is a set"),
     ],
 )  # fmt: skip

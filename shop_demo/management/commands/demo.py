@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from shop_demo.agent import Refused
+from shop_demo.jobs import running_jobs
 from shop_demo.serving import PortBusy, serving
 from shop_demo.stories import STORIES, Stage
 from shop_demo.web import Problem
@@ -61,12 +62,13 @@ class Command(BaseCommand):
                 if stories:
                     self._play(site, stories)
                     return
-                if not options["no_agent"]:
-                    self._shop(site)
-                if options["once"]:
-                    return
-                self._show(site)
-                threading.Event().wait()
+                with running_jobs():
+                    if not options["no_agent"]:
+                        self._shop(site)
+                    if options["once"]:
+                        return
+                    self._show(site)
+                    threading.Event().wait()
         except PortBusy:
             raise CommandError(
                 f"Port {port} is in use. Stop what listens there, or take another one: `make demo PORT={port + 1}`."

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
+from agent_sessions import services
 from shop_demo.assortment import COUPONS, SHELVES, Good
 from shop_demo.models import Category, Product, Variant, Voucher
 
@@ -41,6 +42,7 @@ class Command(BaseCommand):
                 variants += _stock_up(category, number, good)
                 products += 1
         _print_vouchers()
+        services.mark_stale()  # sessions that go on hear of it now; those that begin later have nothing to hear
         self.stdout.write(
             f"The shop has {len(SHELVES)} categories, {products} products in {variants} variants, "
             f"and {len(COUPONS)} vouchers."

@@ -1,0 +1,48 @@
+"""The jobs that a clock runs in a real shop, for a demo without one: in a thread, every few seconds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from django.db import DatabaseError, connections
+
+from agent_sessions import services
+from agent_sessions.exceptions import AgentSessionsError
+
+EVERY: Final = 5
+"""Seconds."""
+logger = logging.getLogger("shop_demo")
+
+
+def run_jobs() -> None:
+    """Mark what is stale, find out what became of steps, end what is over; what Celery's beat does elsewhere."""
+    services.mark_stale()
+    services.resolve_unknown_steps()
+    services.expire_sessions()
+
+
+@contextmanager
+def running_jobs() -> Iterator[None]:
+    """Run the jobs again and again until the end of the block."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(EVERY):
+            try:
+                run_jobs()
+            except (AgentSessionsError, DatabaseError):
+                logger.exception("The jobs failed; they are run again in %s seconds.", EVERY)
+            finally:
+                connections.close_all()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
