@@ -19,8 +19,12 @@ logger = logging.getLogger("shop_demo")
 
 
 def run_jobs() -> None:
-    """Mark what is stale, find out what became of steps, end what is over; what Celery's beat does elsewhere."""
+    """Mark what is stale, let go what was held too long, find out what became of steps, end what is over.
+
+    It is what Celery's beat does elsewhere.
+    """
     services.mark_stale()
+    services.release_expired_holds()
     services.resolve_unknown_steps()
     services.expire_sessions()
 

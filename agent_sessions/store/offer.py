@@ -100,7 +100,7 @@ def _make_store(path: str) -> StoreAdapter:
     features = getattr(store, "features", None)
     if not isinstance(features, Set) or not features <= _FEATURES:
         raise NoStore(f"AGENT_SESSIONS['STORE'] ({path}): features is a set of {' and '.join(sorted(_FEATURES))}.")
-    needed = _ALWAYS | {_METHODS.get(feature, feature) for feature in features}
+    needed = _ALWAYS | {_METHODS.get(str(feature), str(feature)) for feature in features}
     missing = sorted(name for name in needed if not callable(getattr(store, name, None)))
     if missing:
         raise NoStore(f"AGENT_SESSIONS['STORE'] ({path}) has no {', '.join(missing)}: see docs/store.md.")

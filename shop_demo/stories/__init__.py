@@ -27,7 +27,9 @@ class Story:
 
 STORIES: Mapping[str, Story] = {
     "declined": Story("A card is declined, and another way to pay works", paying.declined),
-    "crash": Story("The answer to a payment is lost in the middle of it", paying.crash),
+    "crash": Story(
+        "The answer to a payment is lost in the middle of it", paying.crash, {"STEPS": "shop_demo.stories.paying.SOON"}
+    ),
     "approval": Story(
         "The approval comes too late, and has to be asked for again",
         waiting.approval,

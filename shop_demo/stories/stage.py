@@ -14,10 +14,12 @@ from django.utils import timezone
 from agent_sessions import selectors, services
 from agent_sessions.conf import settings
 from agent_sessions.domain.identity import Actor
+from agent_sessions.store.steps import step_rules
 from shop_demo.agent import Agent, Refused
 from shop_demo.human import Human, Page
 from shop_demo.jobs import run_jobs
 from shop_demo.models import Order, ProviderCharge, Variant
+from shop_demo.steps import PAYMENT
 from shop_demo.web import Problem, fetch
 
 SHOPKEEPER = Actor("staff", "1")
@@ -110,6 +112,11 @@ class Stage:
     @property
     def approval_window(self) -> timedelta:
         return settings.approval_ttl
+
+    @property
+    def payment_patience(self) -> timedelta:
+        """How long the answer to a payment is waited for."""
+        return timedelta(seconds=next(rule.timeout_seconds for rule in step_rules() if rule.name == PAYMENT) + 1)
 
     def lifetime(self, kind: str) -> timedelta:
         ttl = settings.ttl(kind)

@@ -14,10 +14,11 @@ from shop_demo.agent import Agent, Handover
 from shop_demo.human import Human
 from shop_demo.models import Order, Payment, ProviderCharge, Variant
 from shop_demo.serving import serving
+from tests.shop_demo.signals import reporting
 
 
 @pytest.fixture
-def goods(settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def goods(settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The demo's goods and settings, with no limit on how often one may call."""
     if connection.vendor == "sqlite":  # as in the demo's settings: who writes waits, and no transaction fails halfway
         options = {**connection.settings_dict["OPTIONS"], "transaction_mode": "IMMEDIATE", "timeout": 20}
@@ -33,6 +34,8 @@ def goods(settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch
         "MAX_SESSIONS": 0,
     }
     call_command("seed_shop", stdout=io.StringIO())
+    with reporting():
+        yield
 
 
 @pytest.fixture

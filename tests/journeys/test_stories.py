@@ -1,4 +1,4 @@
-"""The stories that ``make demo STORY=`` plays, each over HTTP against a live server, with a clock that can be turned."""
+"""The stories that ``make demo STORY=`` plays, each over HTTP against a live server, with a clock that is turned."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent_sessions.services.staleness import connect_store
 from shop_demo.stories import STORIES, Stage
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
@@ -17,6 +18,7 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 @pytest.mark.parametrize("name", STORIES)
 def test_the_story_ends_well(name: str, shop: str, configure: Callable[..., None], clock: Any) -> None:
     configure(END_ON_HANDOFF=False, POLICIES="shop_demo.policies.RULES", STEPS="shop_demo.steps.RULES")
+    connect_store()  # as Django does when it starts with this store
     told: list[str] = []
 
     STORIES[name].play(Stage(shop, told.append, pass_time=lambda seconds: clock.shift(timedelta(seconds=seconds))))
