@@ -274,7 +274,8 @@ class CheckoutElsewhere(AgentSessionsError):
         told = (
             "Another branch of this session has been ordered. Open a new session to buy more."
             if expires_at is None
-            else "The consumer has another checkout in progress. Pay there, give it up there, or wait until it is over."
+            else "There is another checkout in progress, of the consumer or of another branch. Pay there, give it up there, "
+            "or wait until it is over."
         )
         facts = {} if expires_at is None else {"expires_at": expires_at.isoformat()}
         super().__init__(told, session=str(session_id), ordered=expires_at is None, **facts)

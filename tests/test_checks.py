@@ -35,6 +35,10 @@ def key(raw: bytes) -> dict[str, str]:
 
 SITUATIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown setting": ({"TTLS": {}}, "E001", "'TTLS'"),
+    "list as steps": ({"STEPS": []}, "E002", "'STEPS'"),
+    "steps that are nowhere": ({"STEPS": "tests.services.working.nowhere"}, "E015", "cannot be read: ImportError"),
+    "steps that are none": ({"STEPS": "tests.services.working.PATH"}, "E015", "a sequence of StepRule"),
+    "two steps of one name": ({"STEPS": "tests.services.working.TWICE"}, "E015", "each with a name of its own"),
     "setting in lower case": ({"site": "https://shop.example"}, "E001", "'site'"),
     "number as site": ({"SITE": 7}, "E002", "'SITE'"),
     "empty merchant": ({"MERCHANT": ""}, "E002", "'MERCHANT'"),

@@ -18,7 +18,7 @@ from agent_sessions.selectors.approvals import (
 )
 from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
 from agent_sessions.selectors.branches import FamilyMember, compare_sessions, family, relatives
-from agent_sessions.selectors.checkpoints import CheckpointInfo, checkpoints, next_step
+from agent_sessions.selectors.checkpoints import CheckpointInfo, checkpoints, count_unknown_outcomes, next_step
 from agent_sessions.selectors.conversation import Ancestor, Found, ancestors, search_messages
 from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request
 from agent_sessions.selectors.history import (
@@ -79,6 +79,7 @@ __all__ = [
     "count_due_holds",
     "count_lapsed_approvals",
     "count_open_changes",
+    "count_unknown_outcomes",
     "current_state",
     "due_sessions",
     "events",

@@ -68,5 +68,9 @@ def unknown_outcomes() -> QuerySet[Checkpoint]:
     return rows.exclude(session__status=Status.QUARANTINED.value).order_by("due_at")
 
 
+def count_unknown_outcomes() -> int:
+    return unknown_outcomes().count()
+
+
 def _checkpoints() -> QuerySet[Checkpoint]:
     return Checkpoint.objects.using(_rows.write_connection().alias)

@@ -51,9 +51,9 @@ logger = logging.getLogger("agent_sessions")
 
 MARKED: Final = "session.marked_stale"
 LEASE: Final = timedelta(seconds=60)
+"""How long a run has a change to itself after its last sign of life."""
 LAG: Final = timedelta(seconds=30)
 """How long a shop's transaction may take to commit what it reports; what is older the store had told already."""
-"""How long a run has a change to itself after its last sign of life."""
 _BATCH: Final = 50
 _ATTEMPTS: Final = 8
 _WORDS: Final = 5

@@ -23,6 +23,7 @@ RULES = (
     StepRule(name="notice", on_unknown="escalate", timeout_seconds=60),
 )
 WITHOUT_PAYMENT = RULES[1:]
+TWICE = (*RULES, RULES[0])
 PATH = "tests.services.working.RULES"
 
 

@@ -51,6 +51,10 @@ class Nameless(Shop):
     features = frozenset({"customers"})
 
 
+class Silent(Shop):
+    features = frozenset({"steps"})
+
+
 class Knowing(Nameless):
     def consumer_reference(self, request: Any) -> str:
         return ""
@@ -104,7 +108,7 @@ def test_without_a_store_there_are_only_own_capabilities(configure: Any, own: An
     [
         ("Broken", "cannot be made: RuntimeError"), ("Nothing", "cannot be made: ImportError"),
         ("Unfinished", "has no browse"), ("Nameless", "has no consumer_reference"),
-        ("Misspelt", "features is a set"), ("OneText", "features is a set"),
+        ("Silent", "has no step_outcome"), ("Misspelt", "features is a set"), ("OneText", "features is a set"),
         ("handler", "cannot be made: TypeError"), ("denials", "features is a set"),
     ],
 )  # fmt: skip

@@ -1,25 +1,37 @@
+"""Deal with steps that were started and not heard of again."""
+
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import CommandParser
 
-from agent_sessions import services
-from agent_sessions.selectors.checkpoints import unknown_outcomes
+from agent_sessions import selectors, services
+from agent_sessions.management.base import SessionsCommand
 
 
-class Command(BaseCommand):
-    help = "Find out what became of steps that were started and not heard of again; what their rules say is done."
+class Command(SessionsCommand):
+    help = (
+        "Find out what became of steps that were started and not heard of again, and do what their rules say. Run it "
+        "every minute, from cron or a scheduler; two at once do no harm."
+    )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--limit", type=int, default=100, help="How many steps at most (100).")
-        parser.add_argument("--dry-run", action="store_true", help="Only count them.")
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--batch", type=int, default=100, help="steps per round (default: 100)")
+        parser.add_argument("--dry-run", action="store_true", help="count only")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["dry_run"]:
-            self.stdout.write(f"{unknown_outcomes().count()} steps are of unknown outcome.")
+            self.stdout.write(f"{selectors.count_unknown_outcomes()} of unknown outcome")
             return
-        done = services.resolve_unknown_steps(limit=options["limit"])
-        told = ", ".join(f"{number} {name}" for name, number in done.items())
-        self.stdout.write(f"Steps of unknown outcome: {told}.")
+        total: Counter[str] = Counter()
+        while True:
+            done = services.resolve_unknown_steps(limit=options["batch"])
+            total.update(done)
+            if sum(done.values()) < options["batch"]:
+                break
+            self.stderr.write(f"{sum(total.values())} so far")
+        self.stdout.write(", ".join(f"{total[name]} {name}" for name in done))
+        if total["failed"]:
+            raise SystemExit(1)

@@ -93,6 +93,7 @@ class Command(BaseCommand):
         usual = settings.AGENT_SESSIONS
         for name in stories:
             story = STORIES[name]
+            self._stock_up()
             ttl = {**usual.get("TTL", {}), **story.settings.get("TTL", {})}
             limits = {"MAX_REQUESTS_PER_MINUTE": 0, "MAX_SESSIONS": 0}
             settings.AGENT_SESSIONS = {**usual, **story.settings, **limits, "TTL": ttl, "END_ON_HANDOFF": False}
@@ -111,6 +112,9 @@ class Command(BaseCommand):
         self._tell("Setting up the shop: database, goods, a user for the admin …")
         call_command("migrate", verbosity=0)
         os.environ.setdefault("DEMO_ADMIN_PASSWORD", DEFAULT_PASSWORD)
+        self._stock_up()
+
+    def _stock_up(self) -> None:
         with Path(os.devnull).open("w") as nowhere:
             call_command("seed_shop", staff=True, stdout=nowhere)
 
