@@ -255,7 +255,7 @@ SESSION: Final[Schema] = {
         "parent_request": _TEXT,
         "scope": {"type": "object"},
         "cart": {"type": "object"},
-        "approval": {"type": "object", "description": "The approval that is open or granted for this cart."},
+        "approval": {"type": "object", "description": "What a person was asked about this cart, and where it stands."},
         "stale": {**_ENTRIES, "description": "What has changed outside and has to be validated again."},
         "holds": {**_ENTRIES, "description": "What the shop keeps for this session."},
         "steps": {**_ENTRIES, "description": "Each step that was begun, and its outcome."},

@@ -160,8 +160,8 @@ class _Place:
             for rest, rule in self.rules
             if rest and rest[0] in (name, "*", "**")
         ]
-        values = (fields(side).get(key) for side in (self.base, self.theirs, self.ours))
-        return _Place(f"{self.path}/{name}", *values, rules)
+        base, theirs, ours = (fields(side).get(key) for side in (self.base, self.theirs, self.ours))
+        return _Place(f"{self.path}/{name}", base, theirs, ours, rules)
 
     def conflict(self) -> Conflict:
         return Conflict(self.path, self.base, self.theirs, self.ours)

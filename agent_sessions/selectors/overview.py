@@ -8,6 +8,7 @@ from typing import Final
 
 from django.utils import timezone
 
+from agent_sessions.domain.approvals import asked
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors.history import current_state
@@ -23,7 +24,8 @@ class SessionOverview:
 
     ``warning`` is empty until the deadline is near. ``may`` are the operations on the session that it takes now, by
     their names in the OpenAPI description; what its capabilities allow is decided by policy at each call.
-    ``approval``, ``stale``, ``holds`` and ``steps`` are entries of the state as they stand there, by their keys.
+    ``stale``, ``holds`` and ``steps`` are entries of the state as they stand there, by their keys; ``approval`` is what
+    a person was asked about this cart, as it stands now.
     """
 
     head: SessionHead
@@ -44,15 +46,14 @@ def overview(head: SessionHead, *, now: datetime | None = None) -> SessionOvervi
     left = head.expires_at - now
     stale = entries(state, "stale", "parts")
     held = {key: one for key, one in entries(state, "inventory", "holds").items() if "released_at" not in _map(one)}
-    open_approval = _map(state.get("checkout")).get("approval", "")
-    approval = entries(state, "decisions", "approvals").get(str(open_approval))
+    asked_for = asked(state, now)
     return SessionOverview(
         head,
         state,
         max(0, int(left.total_seconds())),
         _warning(head, left),
         _possible(head, state, stale),
-        {"id": open_approval, **_map(approval)} if approval is not None else None,
+        None if asked_for is None else {**asked_for.note, "id": asked_for.id, "status": asked_for.status.value},
         stale,
         held,
         entries(state, "recovery", "steps"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from django.utils import timezone
-
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import AGENT, Actor, Agent
 from agent_sessions.domain.lifecycle import Origin
@@ -42,7 +40,6 @@ def fork_session(
     agent while a person has it; TooManySessions; what ``open_session`` raises.
     """
     head = session if isinstance(session, SessionHead) else read_head(session)
-    require_changeable(head, actor, timezone.now())
     version = head.version if from_version is None else from_version
     now = current_state(head).state
     opening = prepare_from(

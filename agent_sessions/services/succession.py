@@ -126,7 +126,7 @@ def put_in_place(
     successor = opening.opened.session_id
 
     def act() -> None:
-        lock_head(head.session_id)
+        lock_head(head.session_id)  # first, because SQLite takes no lock after a read
         move_holds(head.session_id, successor)
         end_for_successor(head, successor, reason=reason, actor=actor, check=check)
         also()

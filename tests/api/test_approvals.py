@@ -131,7 +131,12 @@ def test_without_a_site_the_link_begins_with_the_host_that_was_asked(buyer: Agen
 
 def test_the_session_itself_says_what_waits(buyer: AgentClient) -> None:
     asked = ask(buyer)
-    assert buyer.data("GET", "/session")["approval"]["id"] == asked["id"]
+    seen = buyer.data("GET", "/session")["approval"]
+    assert (seen["id"], seen["status"], seen["reason"]) == (asked["id"], "pending", REASON)
+    services.reject_approval(uuid.UUID(asked["id"]))
+    assert buyer.data("GET", "/session")["approval"]["status"] == "rejected"
+    buyer.send("POST", "/cart", {"item_id": "bowl"})
+    assert "approval" not in buyer.data("GET", "/session")
 
 
 def test_a_change_of_the_cart_shows_in_its_approval(buyer: AgentClient) -> None:

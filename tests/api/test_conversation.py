@@ -1,4 +1,4 @@
-"""The conversation over HTTP: added to, read by windows, searched, through the sessions that a session came from (S6)."""
+"""The conversation over HTTP: added to, read by windows, searched, through the sessions that one came from (S6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/http.md and docs/sessions.md list what there is: every address, every error code, and examples that still hold."""
+"""docs/http.md and docs/sessions.md tell what there is: every address, every error code, examples that still hold."""
 
 from __future__ import annotations
 

@@ -91,8 +91,7 @@ def test_it_ends_by_itself_after_a_while(shopper: AgentClient) -> None:
 
 def test_over_http_it_goes_on_after_the_last_event_that_was_seen(shopper: AgentClient, monkeypatch: Any) -> None:
     monkeypatch.setattr(events, "EVERY", events.LASTS)  # one look
-    monkeypatch.setattr(events.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(events._slowly, "__defaults__", (lambda seconds: None,))
+    monkeypatch.setattr(events._slowly, "__defaults__", (lambda _: None,))
     shopper.send("POST", "/cart", {"item_id": "mug"})
     stream = {"Accept": "text/event-stream"}
 

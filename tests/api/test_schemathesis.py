@@ -111,7 +111,10 @@ def test_every_answer_is_one_that_the_document_promises(described: dict[str, Any
     operation, statuses = described[label], set()
 
     @hypothesis_settings(
-        max_examples=EXAMPLES if label in OPERATIONS else EXAMPLES // 3, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=EXAMPLES if label in OPERATIONS else EXAMPLES // 3,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(
         case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE)

@@ -21,6 +21,7 @@ from agent_sessions.exceptions import (
     TransferRefused,
 )
 from agent_sessions.models import Session, TransferGrant
+from agent_sessions.services import transfers
 from tests.conftest import MORNING
 from tests.faults.support import at_once
 from tests.services.succeeding import NOW, is_dead, make_busy, renew, running, wrong
@@ -187,6 +188,29 @@ def test_it_is_good_until_its_time_is_over(shopped: Any, clock: Any, configure: 
     assert given.expires_at == MORNING + 6 * MINUTE
     clock.move_to(given.expires_at - timedelta(microseconds=1))
     assert accept(given.code)
+
+
+def test_its_time_can_pass_while_it_is_used(shopped: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write decides, not the look before it."""
+    real = transfers.prepare_from
+
+    def slow(*args: Any, **facts: Any) -> Any:
+        clock.move_to(given.expires_at)
+        return real(*args, **{**facts, "until": None})
+
+    given = grant(shopped)
+    monkeypatch.setattr(transfers, "prepare_from", slow)
+    Session.objects.update(expires_at=MORNING + 60 * MINUTE)
+    refusals(given.code)
+    assert Session.objects.count() == 1
+
+
+def test_an_old_code_tells_nothing_of_its_session(shopped: Any, clock: Any, configure: Any) -> None:
+    configure(TRANSFER_GRANT_TTL=60)
+    given = grant(shopped)
+    services.change_session(shopped.session_id, expected_version=2, patch=running())
+    clock.shift(MINUTE)
+    refusals(given.code)
 
 
 def test_the_consumer_has_to_be_the_sessions_own(shopped: Any) -> None:

@@ -90,7 +90,7 @@ class Command(BaseCommand):
 
     def _play(self, site: str, stories: list[str]) -> None:
         """Play stories, each with the settings that make its waiting short."""
-        usual = settings.AGENT_SESSIONS
+        usual: dict[str, Any] = settings.AGENT_SESSIONS
         for name in stories:
             story = STORIES[name]
             self._stock_up()
