@@ -33,5 +33,5 @@ urlpatterns = [
     path(f"{_API}/", _capability),
     path(f"{_API}/<path:rest>", _capability, name="capability"),
     path("agent-sessions/handoff/<str:token>", handoffs.handoff, name="handoff"),
-    path("agent-sessions/approve/<str:token>", approval_page.approve, name="approve"),
+    path("agent-sessions/approve/<str:token>", outside_transactions(approval_page.approve), name="approve"),
 ]

@@ -192,8 +192,7 @@ def _fail(payment: Payment, outcome: Payment.Outcome, code: str) -> None:
         # The session may have ended, or somebody may have decided about the step: the money goes its way all the same.
         if _move(payment, outcome, code):
             with suppress(SessionEnded, StepRefused):
-                how = "cancelled" if code == "cancelled" else "declined" if outcome == Outcome.DECLINED else "failed"
-                end_payment(payment, how, code, HUMAN)
+                end_payment(payment, code, HUMAN)
 
 
 def _make_order(payment: Payment) -> None:
@@ -204,7 +203,7 @@ def _make_order(payment: Payment) -> None:
     with transaction.atomic(durable=True):
         if not _move(payment, Outcome.SUCCEEDED):
             return
-        end_payment(payment, "succeeded", "", HUMAN)
+        end_payment(payment, "", HUMAN)
         agreed, ref = payment.agreed, _new_ref()
         order = Order.objects.create(
             ref=ref,

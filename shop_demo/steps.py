@@ -12,7 +12,6 @@ from agent_sessions import selectors, services
 from agent_sessions.audit.events import format_time
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import Status
-from agent_sessions.domain.slices.decisions import PaymentOutcome
 from agent_sessions.exceptions import SessionEnded, StepRefused
 from agent_sessions.services import RunningStep
 from agent_sessions.store import StepRule
@@ -22,14 +21,15 @@ from shop_demo.payments import TOKENS
 PAYMENT: Final = "payment"
 PROVIDER: Final = "payment-provider"
 TITLES: Final = {"card": "a card", "paypal": "PayPal", "other_card": "another card"}
+NO_DECLINE: Final = ("cancelled", "not_carried_out", "sold_out", "cart_closed")
+"""Codes of payments that came to nothing for another reason than the method: it may be taken again."""
 RULES: Final = (
     StepRule(
         name=PAYMENT,
         methods=("card", "paypal", "other_card"),
         on_unknown="ask",
         max_attempts=6,
-        # It was not the method that failed.
-        retry_codes=("cancelled", "not_carried_out", "sold_out", "cart_closed"),
+        retry_codes=NO_DECLINE,
         backoff_seconds=0,
         timeout_seconds=60,
         commits=True,
@@ -69,19 +69,21 @@ def start_payment(
     return services.start_step(session_id, PAYMENT, method=last, patch=patch, actor=actor)
 
 
-def end_payment(payment: Payment, outcome: PaymentOutcome, code: str, actor: Actor) -> None:
+def end_payment(payment: Payment, code: str, actor: Actor) -> None:
     """Write down in the agent's session how a payment went, if the session was live when it began.
 
+    Without a code it succeeded.
     In the transaction that gives the payment its outcome. Raises StepRefused and SessionEnded.
     """
     if payment.attempt is None:
         return
+    outcome = "succeeded" if not code else "failed" if code in NO_DECLINE else "declined"
     note = {"outcome": outcome, "ended_at": format_time(timezone.now())} | ({"code": code} if code else {})
     patch: Any = {"decisions": {"payments": {str(payment.submission): note}}}
     services.finish_step(
         payment.session_id,
         PAYMENT,
-        outcome="done" if outcome == "succeeded" else "failed",
+        outcome="failed" if code else "done",
         code=code,
         attempt=payment.attempt,
         patch=patch,

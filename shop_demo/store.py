@@ -80,7 +80,6 @@ class DemoStore:
         ContactMessage.objects.create(reference=reference, message=message, reply_to=reply_to)
         return reference
 
-
     def step_outcome(self, step: str, key: str, *, ctx: StoreContext) -> tuple[StepOutcome, str] | None:
         """Ask the payment provider, and finish what was begun: the order, or the way back of the money."""
         from shop_demo.checkout import check  # which prices by this store

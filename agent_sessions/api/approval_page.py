@@ -7,6 +7,7 @@ no JavaScript, and loads nothing but one style sheet of the site.
 from __future__ import annotations
 
 from enum import Enum
+from functools import wraps
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from agent_sessions import selectors, services
-from agent_sessions.api.links import secret_link
+from agent_sessions.api.links import LinkView, secret_link
 from agent_sessions.conf import settings
 from agent_sessions.domain.approvals import ApprovalStatus
 from agent_sessions.domain.money import format_amount, format_money, reads_as
@@ -53,9 +54,23 @@ class _Csrf(CsrfViewMiddleware):
         return render(request, _PROBLEM, {"message": told}, status=403)
 
 
+def _strict(view: LinkView) -> LinkView:
+    """Let the page, whatever it says, load its style sheet and nothing else, and be in no frame."""
+
+    @wraps(view)
+    def respond(request: HttpRequest, token: str) -> HttpResponseBase:
+        response = view(request, token)
+        response.headers["Content-Security-Policy"] = _policy()
+        response.headers["X-Frame-Options"] = "DENY"
+        return response
+
+    return respond
+
+
 @csrf_exempt  # the host's middleware would refuse, and log, before the page is asked; _Csrf is in its place
 @login_not_required
 @never_cache
+@_strict
 @secret_link(
     unknown=ApprovalNotFound,
     template=_PROBLEM,
@@ -70,14 +85,10 @@ def approve(request: HttpRequest, token: str) -> HttpResponseBase:
     approval = selectors.approval_by_token(token)
     visitor = _visitor(request, approval)
     if request.method == "POST":
-        response = _answered(request, approval, visitor)
-    else:
-        if request.method == "GET" and visitor is _Visitor.CONSUMER and approval.waits:
-            services.note_approval_opened(approval.id)
-        response = _page(request, approval, visitor)
-    response.headers["Content-Security-Policy"] = _policy()
-    response.headers["X-Frame-Options"] = "DENY"
-    return response
+        return _answered(request, approval, visitor)
+    if request.method == "GET" and visitor is _Visitor.CONSUMER and approval.waits:
+        services.note_approval_opened(approval.id)
+    return _page(request, approval, visitor)
 
 
 def _answered(request: HttpRequest, approval: ApprovalView, visitor: _Visitor) -> HttpResponse:
@@ -141,7 +152,7 @@ def _page(
             "total": format_amount(approval.amount, approval.currency),
             "by_staff": approval.decided_by.startswith("staff"),
             "reason": _lines(approval.reason),
-            "answer": _lines(approval.answer or approval.question),
+            "answer": _lines(approval.question if approval.status is ApprovalStatus.ESCALATED else approval.answer),
             "rule": clipped(approval.rule, 200),
             "cart": _cart(approval),
             "most": MAX_NOTE,

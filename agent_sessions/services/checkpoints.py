@@ -181,7 +181,8 @@ def _write_outcome(
     if not change:
         return None
     before, after = read_step(name, steps.get(name)), _step_after(state, change, name)
-    told = {"step": name, "attempt": after.attempt} | ({"code": code} if code else {})
+    told: dict[str, JSONValue] = {"step": name, "attempt": after.attempt}
+    told |= {"code": code} if code else {}
     change = _with_intervention(state, change, name, after, now)
     draft = Draft(_KINDS[outcome], actor, Call(params=told), _together(patch, change), expected_version=head.version)
     made = commit(head, draft, row=_row_change(name, outcome, actor))

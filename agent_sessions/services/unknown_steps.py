@@ -1,8 +1,9 @@
-"""Steps that were started and not heard of again: asked about, run again, or put before a person; never silence (R2)."""
+"""Steps that were started and not heard of again: asked about, run again, or put before a person; no silence (R2)."""
 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -57,8 +58,8 @@ def resolve_unknown_steps(*, limit: int = 100) -> dict[str, int]:
             done[_resolve(row)] += 1
         except Exception as problem:  # noqa: BLE001 - the store's own code may fail with anything, and holds up no other
             # Its type alone: what a payment provider's error says may hold what no log should.
-            logger.error(  # noqa: TRY400
-                "Step %s of session %s is of unknown outcome and could not be dealt with (%s); a later run tries again.",
+            logger.error(
+                "Step %s of session %s is of unknown outcome and could not be dealt with (%s); a later run tries again",
                 row.step, row.session_id, type(problem).__name__,
             )  # fmt: skip
             _row(row).update(due_at=timezone.now() + POSTPONED)
@@ -122,10 +123,8 @@ def _take(row: Checkpoint, outcome: StepOutcome, code: str) -> str:
 
 def _note(row: Checkpoint, kind: str, reason: str, counted: str) -> str:
     """Record once what is done about an attempt, and with a ``reason`` put it before a person."""
-    try:
+    with suppress(_DealtWith):
         written(row.session_id, partial(_write_note, row, kind, reason), None)
-    except _DealtWith:
-        pass
     return counted
 
 

@@ -153,9 +153,9 @@ class StoreAdapter(Protocol):
     """A store that agents can shop in. Name its class in ``AGENT_SESSIONS["STORE"]``; it is made once per process.
 
     Every method may be called from several threads at once, and with ``ctx.request`` None. None may write anything
-    but what ``open_handoff`` needs. What a store cannot do it leaves out of ``features``: ``"browse"``,
-    ``"contact"``, ``"stock"``, ``"customers"`` (see ``CustomerStore``), ``"steps"`` (see ``SteppingStore``). A store whose prices come from outside must
-    bring a time-out of its own.
+    but what ``open_handoff`` needs, and ``step_outcome``. What a store cannot do it leaves out of ``features``:
+    ``"browse"``, ``"contact"``, ``"stock"``, ``"customers"`` (see ``CustomerStore``), ``"steps"`` (see
+    ``SteppingStore``). A store whose prices come from outside must bring a time-out of its own.
 
     A store that can tell what changes also has ``connect``, see ``ReportingStore``.
     """

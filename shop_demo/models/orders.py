@@ -86,9 +86,10 @@ class OrderLine(models.Model):
 class Payment(models.Model):
     """One attempt to pay, begun before the provider is called, so that a crash leaves a trace of it.
 
-    ``key`` is what the provider knows it by: the key of the step, where the agent's session is live, and ``attempt`` its
-    number there. A form has a ``submission`` of its own, by which one that is sent twice is known. ``agreed`` holds what the person saw and agreed to, ``buyer`` who it
-    goes to; both are what the order is made of, whenever the outcome becomes known.
+    ``key`` is what the provider knows it by: that of the step, where the agent's session is live, and ``attempt`` its
+    number there. Each form has a ``submission`` of its own, by which one that is sent twice is known. ``agreed`` holds
+    what the person saw and agreed to, ``buyer`` who it goes to; both are what the order is made of, whenever the
+    outcome becomes known.
     """
 
     class Outcome(models.TextChoices):

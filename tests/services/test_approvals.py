@@ -23,7 +23,7 @@ from agent_sessions.exceptions import (
     VersionConflict,
 )
 from agent_sessions.models import Approval, CheckoutHandoff, SessionKey
-from agent_sessions.store import Deny, NeedsHuman, Outcome, SpendCap
+from agent_sessions.store import Deny, NeedsHuman, Outcome, SpendCap, StoreContext
 from tests.conftest import MORNING
 from tests.services.asking import (
     POLICIES,
@@ -42,7 +42,7 @@ from tests.services.asking import (
 )
 from tests.shopping import variables
 from tests.store import shop as stock
-from tests.store.calling import call, head, last_event, quantities, state
+from tests.store.calling import call, head, last_event, named, quantities, state
 from tests.stored import everything_stored, is_stored
 
 pytestmark = pytest.mark.django_db
@@ -591,6 +591,20 @@ def test_an_end_that_names_a_version_still_fits(asking: Any, opened: Any) -> Non
     assert (status(asked), kinds(one)[-1]) == ("pending", "approval.requested")
     made = services.end_session(one.session_id, expected_version=3)
     assert (made.version, status(asked)) == (5, "expired")
+    assert is_sound(one)
+
+
+def test_in_a_renewed_session_the_human_is_asked_anew(asking: Any, opened: Any) -> None:
+    """L2: the yes was to the session that is over."""
+    one = cart_of(opened)
+    asked = granted(one)
+    renewed = services.renew_session(one.session_id)
+    assert (stored(asked).status, kinds(one)[-2:]) == ("expired", ["approval.expired", "session.ended"])
+    with pytest.raises(PolicyDenied) as refused:
+        services.call_capability(
+            named("checkout"), {}, ctx=StoreContext(), session=selectors.authenticate(renewed.token)
+        )
+    assert refused.value.details["approval"]["status"] == "none"  # type: ignore[index]
     assert is_sound(one)
 
 

@@ -424,7 +424,9 @@ def test_steps_go_on_while_the_agent_changes_the_cart(
             while True:
                 try:
                     services.change_session(
-                        session.session_id, expected_version=head(session).version, patch=basket(**{f"l{number}": line()})
+                        session.session_id,
+                        expected_version=head(session).version,
+                        patch=basket(**{f"l{number}": line()}),
                     )
                     break
                 except VersionConflict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,12 +23,12 @@ NOTHING = {"asked": 0, "escalated": 0, "left": 0, "late": 0, "failed": 0}
 
 
 @pytest.fixture
-def asked(configure: Callable[..., None], shop: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def asked(configure: Callable[..., None], shop: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys that the store was asked about."""
     configure(STORE="tests.services.working.SteppingShop", STEPS=working.PATH)
     monkeypatch.setattr(SteppingShop, "asked", keys := [])
-    monkeypatch.setattr(SteppingShop, "answer", staticmethod(lambda key: None))
-    yield keys
+    monkeypatch.setattr(SteppingShop, "answer", staticmethod(lambda _: None))
+    return keys
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_store_is_asked_and_what_it_says_is_written_down(
     one: OpenedSession, asked: list[str], clock: Any, monkeypatch: pytest.MonkeyPatch, outcome: str, code: str
 ) -> None:
     """R2: a crash in the middle of a payment; the store knows it by the key that the provider was given."""
-    answering(monkeypatch, lambda key: (outcome, code))
+    answering(monkeypatch, lambda _: (outcome, code))
     crashed(one, clock)
     assert resolve(asked=1)
 
@@ -134,7 +134,9 @@ def test_a_step_that_may_be_done_twice_is_left_to_whoever_runs_it(
     assert half_done(one.session_id) == []
 
 
-def test_a_step_by_whose_rule_a_person_decides_is_put_before_one(one: OpenedSession, asked: list[str], clock: Any) -> None:
+def test_a_step_by_whose_rule_a_person_decides_is_put_before_one(
+    one: OpenedSession, asked: list[str], clock: Any
+) -> None:
     crashed(one, clock, "notice")
     assert resolve(escalated=1)
     assert asked == []
@@ -151,7 +153,7 @@ def test_a_paused_session_is_told_too(one: OpenedSession, clock: Any, monkeypatc
     services.start_step(one.session_id, "notice")
     services.pause_session(one.session_id)
     clock.shift(60)
-    answering(monkeypatch, lambda key: ("done", ""))
+    answering(monkeypatch, lambda _: ("done", ""))
     assert resolve(asked=1, escalated=1)
     assert half_done(one.session_id) == []
 
@@ -180,7 +182,7 @@ def test_a_store_that_fails_is_asked_again_later_and_holds_up_no_other(
     assert resolve()
     assert ["OSError" in line and "4111" not in line for line in errors(caplog)] == [True]
     assert "4111" not in caplog.text
-    answering(monkeypatch, lambda key: ("done", ""))
+    answering(monkeypatch, lambda _: ("done", ""))
     clock.shift(60)
     assert resolve(asked=1)
 
@@ -189,7 +191,7 @@ def test_a_store_that_fails_is_asked_again_later_and_holds_up_no_other(
 def test_a_store_that_answers_nonsense_has_failed(
     one: OpenedSession, asked: list[str], clock: Any, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
-    answering(monkeypatch, lambda key: answer)
+    answering(monkeypatch, lambda _: answer)
     crashed(one, clock)
     assert resolve(failed=1)
     assert outcomes(one) == [(1, "started", "")]
@@ -206,7 +208,7 @@ def test_after_the_end_of_the_session_the_store_is_asked_all_the_same(
     services.start_step(one.session_id, "payment")
     services.end_session(one.session_id)
     clock.shift(60)
-    answering(monkeypatch, lambda key: ("done", ""))
+    answering(monkeypatch, lambda _: ("done", ""))
     before = head(one).head_seq
     assert resolve(late=1)
     assert resolve()
@@ -251,7 +253,7 @@ def test_what_was_done_twice_is_put_before_a_person(
     services.start_step(one.session_id, "payment")
     services.finish_step(one.session_id, "payment", outcome="done", attempt=1)
     clock.shift(60)
-    answering(monkeypatch, lambda key: ("done", ""))
+    answering(monkeypatch, lambda _: ("done", ""))
     assert resolve(escalated=1)
     assert asked == [f"{one.session_id}:payment:2"]
     [pending] = interventions(one).values()
@@ -268,7 +270,7 @@ def test_an_attempt_that_was_overtaken_and_failed_is_closed(
     services.start_step(one.session_id, "payment")
     services.finish_step(one.session_id, "payment", outcome="done", attempt=1)
     clock.shift(60)
-    answering(monkeypatch, lambda key: ("failed", "declined"))
+    answering(monkeypatch, lambda _: ("failed", "declined"))
     assert resolve(asked=1)
     assert outcomes(one) == [(1, "done", ""), (2, "failed", "declined")]
     assert state(one)["recovery"]["steps"]["payment"]["outcome"] == "done"
@@ -305,7 +307,7 @@ def test_jobs_that_run_at_once_do_it_once(
     name: str,
     answer: Any,
 ) -> None:
-    answering(monkeypatch, lambda key: answer)
+    answering(monkeypatch, lambda _: answer)
     sessions = [crashed(opened(), clock, name) for _ in range(3)]
     results = at_once([services.resolve_unknown_steps] * 4)
     assert not any(isinstance(result, Exception) for result in results), results

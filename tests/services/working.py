@@ -31,7 +31,7 @@ class SteppingShop(Shop):
     """A store that says of steps what the test has it say; ``asked`` are the keys it was asked about."""
 
     features = frozenset({"browse", "contact", "steps"})
-    answer: Callable[[str], Any] = staticmethod(lambda key: None)
+    answer: Callable[[str], Any] = staticmethod(lambda _: None)
     asked: list[str] = []
 
     def step_outcome(self, step: str, key: str, *, ctx: StoreContext) -> Any:
