@@ -148,7 +148,7 @@ class PolicyDenied(AgentSessionsError):
 
 
 class HoldRefused(AgentSessionsError):
-    """The shop does not keep these pieces for the session (X1). ``available``: how many it could keep, None if unknown."""
+    """The shop does not keep these pieces for the session (X1). ``available``: how many it could, None if unknown."""
 
     code = "hold_refused"
     status = 409
@@ -179,8 +179,8 @@ class StaleCart(AgentSessionsError):
 
     def __init__(self, parts: Sequence[Mapping[str, object]]) -> None:
         super().__init__(
-            f"The shop has changed {len(parts)} thing(s) that this cart depends on. Revalidate the session, tell the "
-            "consumer what is different, and check out again.",
+            f"The shop has changed what this cart depends on ({len(parts)} {'part' if len(parts) == 1 else 'parts'}). "
+            "Revalidate the session, tell the consumer what is different, and check out again.",
             parts=[dict(part) for part in parts],
         )
         self.parts = tuple(parts)
@@ -274,8 +274,8 @@ class CheckoutElsewhere(AgentSessionsError):
         told = (
             "Another branch of this session has been ordered. Open a new session to buy more."
             if expires_at is None
-            else "There is another checkout in progress, of the consumer or of another branch. Pay there, give it up there, "
-            "or wait until it is over."
+            else "There is another checkout in progress, of the consumer or of another branch. Pay there, give it up "
+            "there, or wait until it is over."
         )
         facts = {} if expires_at is None else {"expires_at": expires_at.isoformat()}
         super().__init__(told, session=str(session_id), ordered=expires_at is None, **facts)

@@ -48,8 +48,8 @@ def expire_approvals(limit: int = 500) -> dict[str, int | bool]:
 def resolve_unknown_steps(limit: int = 100) -> dict[str, int]:
     """Deal with up to ``limit`` steps that were started and not heard of again, by their rules (R2).
 
-    Return numbers of steps as ``asked``, ``escalated``, ``left`` to whoever runs them again, ``late`` for a session that
-    had ended, and ``failed``.
+    Return numbers of steps as ``asked``, ``escalated``, ``left`` to whoever runs them again, ``late`` for a session
+    that had ended, and ``failed``.
     """
     return services.resolve_unknown_steps(limit=limit)
 

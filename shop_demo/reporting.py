@@ -6,10 +6,11 @@ not reported is found there at the latest.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
-from django.db.models.signals import post_delete, post_save
+from django.db.models import Model
+from django.db.models.signals import ModelSignal, post_delete, post_save
 
 from agent_sessions.store import Emit
 from shop_demo.models import Product, Variant, Voucher
@@ -39,8 +40,12 @@ def connect(emit: Emit) -> None:
     def voucher_deleted(instance: Voucher, **_: Any) -> None:
         emit("voucher", [instance.code], "withdrawn")
 
-    saved = {Variant: variant_saved, Product: product_saved, Voucher: voucher_saved}
-    deleted = {Variant: variant_deleted, Voucher: voucher_deleted}
-    for signal, receivers in ((post_save, saved), (post_delete, deleted)):
-        for sender, receiver in receivers.items():
-            signal.connect(receiver, sender=sender, weak=False, dispatch_uid="shop_demo.reporting")
+    receivers: list[tuple[ModelSignal, type[Model], Callable[..., None]]] = [
+        (post_save, Variant, variant_saved),
+        (post_save, Product, product_saved),
+        (post_save, Voucher, voucher_saved),
+        (post_delete, Variant, variant_deleted),
+        (post_delete, Voucher, voucher_deleted),
+    ]
+    for signal, sender, receiver in receivers:
+        signal.connect(receiver, sender=sender, weak=False, dispatch_uid="shop_demo.reporting")

@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from agent_sessions import selectors, services
+from agent_sessions.api.callers import consumer_of
 from agent_sessions.api.opening import as_field, opened_answer, opener_of
 from agent_sessions.api.resource import Operation, SessionResource, text_of
 from agent_sessions.api.schemas import OPENED
@@ -52,8 +53,10 @@ class TransferView(SessionResource):
         body = self.read_object()
         code = text_of(body, "grant", most=_LONGEST_CODE, required=True)
         names = {name: text_of(body, name, most=MAX_TEXT) for name in ("agent_name", "agent_version")}
+        known = consumer_of(self.http)
+        consumer = "" if known is None else known.consumer
         try:
-            transferred = services.accept_transfer(code, **opener_of(self, **names))
+            transferred = services.accept_transfer(code, consumer=consumer, **opener_of(self, **names))
         except InvalidValue as refused:
             raise as_field(refused) from None
         opened = transferred.opened

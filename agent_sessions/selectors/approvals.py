@@ -144,7 +144,7 @@ def body_place(approval_id: uuid.UUID) -> str:
 
 
 def opened_body(row: Approval, head: SessionHead) -> dict[str, str]:
-    """Return the words of an approval: its reason, question and answer. Raises SessionDamaged, ContentErased, KeyProblem."""
+    """Return an approval's reason, question and answer. Raises SessionDamaged, ContentErased, KeyProblem."""
     if row.body is None:
         raise ContentErased(row.session_id)
     body: dict[str, str] = open_document(head.data_key(), row.session_id, body_place(row.pk), 0, row.body)

@@ -69,6 +69,7 @@ def unknown_outcomes() -> QuerySet[Checkpoint]:
 
 
 def count_unknown_outcomes() -> int:
+    """Count the attempts that ``resolve_unknown_steps`` has before it."""
     return unknown_outcomes().count()
 
 

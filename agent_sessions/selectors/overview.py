@@ -45,7 +45,7 @@ def overview(head: SessionHead, *, now: datetime | None = None) -> SessionOvervi
     state = current_state(head).state
     left = head.expires_at - now
     stale = entries(state, "stale", "parts")
-    held = {key: one for key, one in entries(state, "inventory", "holds").items() if "released_at" not in _map(one)}
+    held = {key: one for key, one in entries(state, "inventory", "holds").items() if _is_held(_map(one), now)}
     asked_for = asked(state, now)
     return SessionOverview(
         head,
@@ -63,6 +63,12 @@ def overview(head: SessionHead, *, now: datetime | None = None) -> SessionOvervi
 def entries(state: State, name: str, field: str) -> dict[str, JSONValue]:
     """Return a map of entries of a slice, empty if the state has none."""
     return _map(_map(state.get(name)).get(field))
+
+
+def _is_held(hold: dict[str, JSONValue], now: datetime) -> bool:
+    """Tell whether a hold counts: not released, nor past its time, whether or not a job has come by."""
+    until = hold.get("until")
+    return "released_at" not in hold and (not isinstance(until, str) or datetime.fromisoformat(until) > now)
 
 
 def _warning(head: SessionHead, left: timedelta) -> str:

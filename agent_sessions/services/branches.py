@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+from django.utils import timezone
 
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import AGENT, Actor, Agent
@@ -16,8 +19,12 @@ from agent_sessions.services._commit import commit
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._opening import OpenedSession, prepare_from
 from agent_sessions.services._write import RowChange
+from agent_sessions.services.marking import mark_if_overtaken
+from agent_sessions.types import Patch
 
 FORKED = "session.forked"
+_SINCE_READ: Final = timedelta(seconds=1)
+"""How long ago a caller may have read the head that it gives."""
 
 
 def fork_session(
@@ -40,12 +47,14 @@ def fork_session(
     agent while a person has it; TooManySessions; what ``open_session`` raises.
     """
     head = session if isinstance(session, SessionHead) else read_head(session)
+    read_at = timezone.now() - _SINCE_READ
     version = head.version if from_version is None else from_version
     now = current_state(head).state
+    begins = branched(now if version == head.version else state_at_version(head, version).state, now)
     opening = prepare_from(
         head,
         Origin.FORK,
-        branched(now if version == head.version else state_at_version(head, version).state, now),
+        begins,
         version=version,
         agent=agent,
         until=head.expires_at,
@@ -64,6 +73,7 @@ def fork_session(
     def act() -> None:
         commit(head, Draft(FORKED, actor), row=still_allowed)
         opening.store()
+        mark_if_overtaken(read_head(opening.opened.session_id), {}, cast("Patch", begins), since=read_at)
 
     _rows.in_transaction(f"Session {head.session_id}", act)
     return opening.opened

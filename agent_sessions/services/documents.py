@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from django.utils import timezone
@@ -34,13 +34,14 @@ from agent_sessions.services._commit import commit
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._opening import OpenedSession
 from agent_sessions.services.idempotency import Writing, as_it_is
+from agent_sessions.services.marking import mark_if_overtaken
 from agent_sessions.services.sessions import open_session
 from agent_sessions.store.adapter import StoreContext
 from agent_sessions.store.capabilities import Capability, CapabilityCall, Outcome, SessionFacts
 from agent_sessions.store.cart import SessionCart, cart_lines, cart_vouchers, repriced
 from agent_sessions.store.offer import offer
 from agent_sessions.store.policies import decide_after
-from agent_sessions.types import State
+from agent_sessions.types import Patch, State
 
 EXPORTED: Final = "session.exported"
 
@@ -111,6 +112,7 @@ def import_state(
         raise DocumentRefused("other_customer", "This cart belongs to somebody else's account.", "/source/consumer")
     wanted = portable(read.state)
     _require_small(wanted)
+    asked_at = timezone.now()
     state = _validated(wanted, replace(ctx, consumer=consumer))
     _require_totals(read, state)
     _require_allowed(state, agent, consumer, scope or Scope(), ctx)
@@ -129,6 +131,7 @@ def import_state(
             max_sessions=max_sessions,
             call=call,
         )
+        mark_if_overtaken(read_head(opened.session_id), {}, cast("Patch", state), since=asked_at)
         return Imported(opened, state, describe(wanted, state))
 
     return writing(write)

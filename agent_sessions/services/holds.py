@@ -39,7 +39,7 @@ from agent_sessions.store.adapter import StoreAdapter, StoreContext
 from agent_sessions.store.cart import MAX_LINES, MAX_QUANTITY
 from agent_sessions.store.offer import offer
 from agent_sessions.store.stock import counts_stock
-from agent_sessions.types import Patch, State
+from agent_sessions.types import JSONValue, Patch, State
 
 PLACED: Final = "hold.placed"
 CHANGED: Final = "hold.changed"
@@ -132,7 +132,7 @@ def place_hold(
 
 def with_holds(state: State, session_id: uuid.UUID) -> State:
     """Return the state with what is held for a session now, for the one that takes its place; see ``move_holds``."""
-    holds = {str(hold.pk): hold_entry(hold) for hold in open_holds().filter(session_id=session_id)}
+    holds: Patch = {str(hold.pk): hold_entry(hold) for hold in open_holds().filter(session_id=session_id)}
     return apply_patch(state, {"inventory": {"holds": holds}}) if holds else state
 
 
@@ -171,7 +171,7 @@ def _hold(session_id: uuid.UUID, wish: _Wish) -> Held:
     free = None if wish.there_are is None else max(0, wish.there_are - total)
     hold.quantity = wish.quantity
     hold.expires_at = min(now + wish.lasts, head.expires_at)
-    params = {"hold": str(hold.pk), "item": wish.item, "quantity": wish.quantity}
+    params: dict[str, JSONValue] = {"hold": str(hold.pk), "item": wish.item, "quantity": wish.quantity}
     call = replace(wish.call, params={**wish.call.params, **params})
     patch = _noted(current_state(head).state, hold, free, now)
     made = commit(head, Draft(kind, wish.actor, call, patch=patch, expected_version=wish.expected_version))

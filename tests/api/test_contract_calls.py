@@ -102,7 +102,7 @@ def test_item_35_every_answer_is_json_in_utf_8(agent: AgentClient, method: str, 
         ("GET", "/", 404, "not_found"),
         ("POST", "/search", 405, "method_not_allowed"),
         ("BREW", "/search", 405, "method_not_allowed"),
-        ("GET", "/session", 405, "method_not_allowed"),
+        ("PATCH", "/session", 405, "method_not_allowed"),
         ("POST", "/audit/x", 405, "method_not_allowed"),
         ("GET", "/search?q=break", 500, "server_error"),
     ],
@@ -124,7 +124,7 @@ def test_item_36_a_failure_tells_nothing_of_the_inside(agent: AgentClient, caplo
 
 def test_item_36_what_is_allowed_is_told(agent: AgentClient) -> None:
     assert agent.send("POST", "/search").headers["Allow"] == "GET, HEAD, OPTIONS"
-    assert agent.send("GET", "/session").headers["Allow"] == "POST, DELETE, OPTIONS"
+    assert agent.send("PATCH", "/session").headers["Allow"] == "GET, POST, DELETE, HEAD, OPTIONS"
     assert set(agent.send("BREW", "/cart").headers["Allow"].split(", ")) >= {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
 

@@ -76,6 +76,20 @@ def test_used_twice_or_never_made_is_one_answer(shopped: AgentClient, specialist
     assert code not in str(told)
 
 
+def test_who_says_for_whom_it_acts_takes_over_only_from_them(
+    agent: AgentClient, specialist: AgentClient, db: None
+) -> None:
+    """C1: the shop's assertion, where one comes along, has to be of the session's own consumer."""
+    theirs, of_another = (services.assert_consumer(name).text for name in ("customer-7", "customer-8"))
+    agent.data("POST", "/session", {}, status=201, headers={"X-Agent-Consumer": theirs})
+    head = Session.objects.get()
+    body = {"grant": services.grant_transfer(head.pk, actor=Actor("consumer")).code}
+    refused = specialist.refused(403, "POST", "/session/transfer", body, headers={"X-Agent-Consumer": of_another})
+    assert refused["code"] == "transfer_refused"
+    specialist.data("POST", "/session/transfer", body, status=201, headers={"X-Agent-Consumer": theirs})
+    assert set(Session.objects.values_list("consumer", flat=True)) == {head.consumer}
+
+
 @pytest.mark.parametrize(
     ("body", "parameter"),
     [

@@ -598,11 +598,11 @@ def test_in_a_renewed_session_the_human_is_asked_anew(asking: Any, opened: Any) 
     """L2: the yes was to the session that is over."""
     one = cart_of(opened)
     asked = granted(one)
-    renewed = services.renew_session(one.session_id)
+    renewed = services.renew_session(one.session_id, ctx=StoreContext())
     assert (stored(asked).status, kinds(one)[-2:]) == ("expired", ["approval.expired", "session.ended"])
     with pytest.raises(PolicyDenied) as refused:
         services.call_capability(
-            named("checkout"), {}, ctx=StoreContext(), session=selectors.authenticate(renewed.token)
+            named("checkout"), {}, ctx=StoreContext(), session=selectors.authenticate(renewed.opened.token)
         )
     assert refused.value.details["approval"]["status"] == "none"  # type: ignore[index]
     assert is_sound(one)

@@ -228,3 +228,20 @@ def test_without_the_step_an_older_state_is_refused(old: Any, monkeypatch: pytes
             services.change_session(old.session_id, expected_version=2, patch=variables(a=1))
 
     assert everything_stored() == before
+
+
+def test_a_change_that_also_changes_the_sessions_row_does_so_after_the_migration(
+    opened: Any, monkeypatch: pytest.MonkeyPatch, configure: Any
+) -> None:
+    """V6: a step that was begun before the upgrade commits the cart when it is done after it."""
+    configure(STEPS="tests.services.working.RULES")
+    session_id = opened(state=variables(mood="calm")).session_id
+    services.start_step(session_id, "payment")
+    with schema_two(monkeypatch):
+        made = services.finish_step(session_id, "payment", outcome="done")
+
+        assert made is not None
+        assert made.version == 4
+        head = selectors.read_head(session_id)
+        assert (head.version, head.committed_version, head.schema) == (4, 4, 2)
+        assert selectors.verify_session(session_id).problems == ()

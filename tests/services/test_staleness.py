@@ -26,13 +26,13 @@ from agent_sessions.exceptions import (
 )
 from agent_sessions.models import Session, SessionVersion, StoreChange
 from agent_sessions.selectors import _cache
-from agent_sessions.services import Marked, marking
+from agent_sessions.services import Marked, branches, documents, marking
 from agent_sessions.services.marking import LEASE
 from agent_sessions.services.staleness import connect_failures, connect_store
 from agent_sessions.store import CapabilityCall, Outcome, StoreContext, repriced
 from agent_sessions.store.cart import SessionCart
 from agent_sessions.store.offer import offer
-from tests.conftest import MORNING
+from tests.conftest import MORNING, SHOPPING_AGENT
 from tests.faults.support import at_once
 from tests.shopping import variables
 from tests.store.calling import call, head, last_event, state
@@ -424,6 +424,43 @@ def test_a_change_that_is_reported_and_carried_while_an_item_is_added_is_not_mis
     call("cart.add", one, item_id="mug")
     assert parts(one).keys() == {"item:mug"}
     is_sound(one)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_is_carried_while_a_branch_is_made_is_not_missed(
+    shop: Shelf, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X2, L3: the parent was marked after its state was read and before the branch was there."""
+    one = with_item(opened)
+    real = branches.prepare_from
+
+    def overtaken(*args: Any, **facts: Any) -> Any:
+        services.report_change("item", ["mug"], "price")
+        assert services.mark_stale() == Marked(1, 1, 0, False)
+        return real(*args, **facts)
+
+    monkeypatch.setattr(branches, "prepare_from", overtaken)
+    branch = services.fork_session(one.session_id)
+    assert parts(branch).keys() == parts(one).keys() == {"item:mug"}
+    is_sound(one, branch)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_is_carried_while_a_document_is_taken_over_is_not_missed(
+    shop: Shelf, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X2, C3"""
+    document = services.export_state(with_item(opened).session_id)
+    real = documents.open_session
+
+    def overtaken(**facts: Any) -> Any:
+        services.report_change("item", ["mug"], "price")
+        services.mark_stale()
+        return real(**facts)
+
+    monkeypatch.setattr(documents, "open_session", overtaken)
+    imported = services.import_state(document, agent=SHOPPING_AGENT, ctx=StoreContext())
+    assert parts(imported.opened).keys() == {"item:mug"}
 
 
 @pytest.mark.django_db(transaction=True)

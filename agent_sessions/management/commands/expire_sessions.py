@@ -13,7 +13,8 @@ from agent_sessions.management.base import SessionsCommand
 class Command(SessionsCommand):
     help = (
         "End sessions whose deadline has passed or whose key was revoked, seal artifacts that are still missing, and "
-        "delete recorded answers that are a day old. Run it every minute, from cron or a scheduler; two at once do no harm."
+        "delete recorded answers that are a day old. Run it every minute, from cron or a scheduler; two at once do no "
+        "harm."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,233 @@
+"""The stories again, while something goes wrong around them: they end as they did, and nothing is done twice.
+
+What is disturbed is what lies between the players and the shop: requests arrive twice, the jobs are run by two at once,
+the clock is set.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db.models import Sum
+from django.utils import timezone
+
+from agent_sessions import selectors, services
+from agent_sessions.models import (
+    Approval,
+    AuditEvent,
+    CheckoutHandoff,
+    HeldItem,
+    Hold,
+    Message,
+    Session,
+)
+from shop_demo import agent as shopper
+from shop_demo import human
+from shop_demo.agent import Refused
+from shop_demo.models import Order, Payment, ProviderCharge, Variant
+from shop_demo.stories import STORIES, Stage
+from shop_demo.stories import stage as theatre
+from shop_demo.web import Answer, Problem, fetch
+from tests.faults.support import at_once
+
+pytestmark = pytest.mark.timeout(300)
+BEGINNINGS = ("/session", "/renew", "/forks", "/transfer", "/approvals", "/holds", "/checkout")
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+HOUR, MONTH = timedelta(hours=1), timedelta(days=30)
+Fetch = Callable[..., Answer]
+History = list[tuple[str, int]]
+
+
+def run_all_jobs() -> None:
+    """Run what the beat runs, see ``agent_sessions.schedules``."""
+    for job in (
+        services.mark_stale,
+        services.release_expired_holds,
+        services.resolve_unknown_steps,
+        services.expire_approvals,
+        services.expire_sessions,
+    ):
+        job()
+
+
+class Company:
+    """Plays stories in one shop, one after the other; each finds it as full, and nothing of the others going on."""
+
+    def __init__(self, site: str, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._site = site
+        self._monkeypatch = monkeypatch
+        self.clock = clock
+
+    def play(
+        self, name: str, *, by_agents: Fetch = fetch, by_people: Fetch = fetch, jobs: Callable[[], None] = run_all_jobs
+    ) -> tuple[list[History], Counter[str]]:
+        """Play a story to its end; return what each of its sessions has come to, and which rows it has added.
+
+        What agents and people send goes through the functions that are given.
+        """
+        for session_id in Session.objects.filter(ended_at=None).values_list("pk", flat=True):
+            services.end_session(session_id)
+        Variant.objects.update(stock=100)
+        run_all_jobs()
+        self.clock.shift(HOUR)
+        stage = Stage(self._site, lambda _: None, lambda seconds: self.clock.shift(timedelta(seconds=seconds)))
+        known, before = set(selectors.session_ids()), _rows()
+        with self._monkeypatch.context() as patch:
+            for module, send in ((shopper, by_agents), (theatre, by_agents), (human, by_people)):
+                patch.setattr(module, "fetch", send)
+            patch.setattr(stage, "jobs", jobs)
+            STORIES[name].play(stage)
+        histories = [_history(one) for one in selectors.session_ids() if one not in known]
+        return sorted(histories), _rows() - before
+
+
+@pytest.fixture
+def company(shop: str, configure: Callable[..., None], clock: Any, monkeypatch: pytest.MonkeyPatch) -> Company:
+    configure(END_ON_HANDOFF=False, POLICIES="shop_demo.policies.RULES", STEPS="shop_demo.steps.RULES")
+    return Company(shop, clock, monkeypatch)
+
+
+def _history(session_id: uuid.UUID) -> History:
+    events = AuditEvent.objects.filter(session_id=session_id).order_by("seq")
+    return [(kind, version or 0) for kind, version in events.values_list("kind", "version")]
+
+
+def _done(history: History) -> History:
+    return [(kind, version) for kind, version in history if kind != "capability.refused"]
+
+
+def _rows() -> Counter[str]:
+    counted = (Approval, CheckoutHandoff, Hold, Message, Order, Payment, ProviderCharge, Session)
+    return Counter({model.__name__: model.objects.count() for model in counted})
+
+
+def wrong() -> list[str]:
+    """What must never be, whatever was disturbed."""
+    problems = [str(problem) for one in selectors.session_ids() for problem in selectors.verify_session(one).problems]
+    held = Counter({one.item: one.quantity for one in HeldItem.objects.all()})
+    open_holds = Hold.objects.filter(released_at=None).values_list("item").annotate(Sum("quantity"))
+    held.subtract(dict(open_holds))
+    return problems + [f"{number} of {item} are held by nobody" for item, number in held.items() if number]
+
+
+def test_a_story_whose_every_request_arrives_twice_ends_as_it_did(company: Company) -> None:
+    """V7: the same Idempotency-Key, the same answer, one effect. A refused request is decided, and noted, anew."""
+
+    def twice(method: str, url: str, *, headers: Any = None, **more: Any) -> Answer:
+        told = {**(headers or {}), "Idempotency-Key": str(uuid.uuid4())}
+        first = fetch(method, url, headers=told, **more)
+        if method in WRITES:
+            again = fetch(method, url, headers=told, **more)
+            assert again.status == first.status, (method, url, first.text, again.text)
+            if first.status < 300 and "/.well-known/" in url:
+                assert again.headers["Idempotent-Replayed"] == "true"
+                assert (again.body, again.headers["ETag"]) == (first.body, first.headers["ETag"])
+        return first
+
+    for name in STORIES:
+        histories, rows = company.play(name)
+        of_twice, rows_of_twice = company.play(name, by_agents=twice)
+        assert rows_of_twice == rows, name
+        assert [_done(one) for one in of_twice] == [_done(one) for one in histories], name
+    assert wrong() == []
+
+
+def test_a_form_that_a_person_sends_twice_counts_once(company: Company) -> None:
+    """A payment is made once, an approval answered once."""
+
+    def twice(method: str, url: str, **more: Any) -> Answer:
+        first = fetch(method, url, **more)
+        if method == "POST":
+            assert fetch(method, url, **more).status < 500
+        return first
+
+    for name in STORIES:
+        _, rows = company.play(name)
+        assert company.play(name, by_people=twice)[1] == rows, name
+    assert wrong() == []
+
+
+def test_jobs_that_two_run_at_once_do_what_one_does(company: Company) -> None:
+    """The beat runs twice, before every write of an agent and whenever the story lets the jobs run."""
+
+    def two_run_the_jobs() -> None:
+        assert at_once([run_all_jobs, run_all_jobs]) == [None, None]
+
+    def after(jobs: Callable[[], None]) -> Fetch:
+        def send(method: str, url: str, **more: Any) -> Answer:
+            if method in WRITES:
+                jobs()
+            return fetch(method, url, **more)
+
+        return send
+
+    for name in STORIES:
+        histories, rows = company.play(name, by_agents=after(run_all_jobs))
+        twice, rows_of_twice = company.play(name, by_agents=after(two_run_the_jobs), jobs=two_run_the_jobs)
+        assert rows_of_twice == rows, name
+        assert [Counter(one) for one in twice] == [Counter(one) for one in histories], name
+    assert wrong() == []
+
+
+def test_a_clock_that_is_set_back_and_forward_again_changes_nothing(company: Company) -> None:
+    """L6: nothing ends that should not, no deadline moves, and no time in a history runs backwards."""
+
+    def an_hour_ago(act: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        company.clock.shift(-HOUR)
+        try:
+            return act(*args, **more)
+        finally:
+            company.clock.shift(HOUR)
+
+    def back(method: str, url: str, **more: Any) -> Answer:
+        if url.endswith(BEGINNINGS):  # what is begun an hour ago is over an hour earlier
+            return fetch(method, url, **more)
+        answer: Answer = an_hour_ago(fetch, method, url, **more)
+        return answer
+
+    def jobs() -> None:
+        an_hour_ago(run_all_jobs)
+        run_all_jobs()
+
+    for name in STORIES:
+        once = company.play(name)
+        assert company.play(name, by_agents=back, by_people=partial(an_hour_ago, fetch), jobs=jobs) == once, name
+    assert wrong() == []
+
+
+@pytest.mark.parametrize("late", ["the agent", "the human"])
+def test_a_clock_that_jumps_ahead_ends_every_story_cleanly(company: Company, late: str) -> None:
+    """L6, X1: whoever comes when all deadlines have passed is refused; nothing is sold or held any more."""
+    for name in STORIES:
+        statuses: list[int] = []
+        jumped: list[datetime] = []
+
+        def ahead(method: str, url: str, statuses: Any = statuses, jumped: Any = jumped, **more: Any) -> Answer:
+            if method in WRITES and len(statuses) >= (4 if late == "the agent" else 1) and not jumped:
+                company.clock.shift(MONTH)
+                jumped.append(timezone.now())
+            statuses.append(0)
+            answer = fetch(method, url, **more)
+            statuses[-1] = answer.status
+            return answer
+
+        orders = Order.objects.count()
+        sender = {"by_agents" if late == "the agent" else "by_people": ahead}
+        with suppress(Refused, Problem):
+            company.play(name, **sender)
+        assert jumped, name
+        assert not [one for one in statuses if one >= 500], name
+        run_all_jobs()
+        opened_before = Session.objects.filter(created_at__lt=jumped[0])
+        assert not opened_before.filter(ended_at=None).exists(), name
+        assert not Hold.objects.filter(released_at=None, held_at__lt=jumped[0]).exists(), name
+        new_orders = list(Order.objects.values_list("session_id", flat=True))[orders:]
+        assert not opened_before.filter(pk__in=new_orders).exists(), name
+    assert wrong() == []
