@@ -99,6 +99,7 @@ class ImportView(SessionResource):
                 body["document"],
                 ctx=StoreContext(request=self.http),
                 consumer="" if known is None else known.consumer,
+                merchant="" if known is None else known.merchant,
                 scope=scope,
                 writing=partial(self.at_once, answered=answered),
                 **opener_of(self, **names),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
@@ -76,11 +77,14 @@ class EventsView(SessionResource):
 
 
 class _Stream(StreamingHttpResponse):
-    """Gives its place back when it is closed, however that comes about."""
+    """Gives its place back when it is closed, or dropped: an ASGI server does not close the answer of who has gone."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._give_back = weakref.finalize(self, _open_streams.give_back)
 
     def close(self) -> None:
-        if not self.closed:
-            _open_streams.give_back()
+        self._give_back()  # the first time only
         super().close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.http import HttpResponse
@@ -120,11 +120,11 @@ class StateAtView(SessionResource):
         try:
             # A plus sign in a query is a space to whoever did not encode it.
             moment = parse_datetime(self.http.GET["at"].replace(" ", "+"))
-        except ValueError:
-            moment = None
-        if moment is None or moment.utcoffset() is None:
-            raise InvalidParameter("at", "Send a time with its offset, such as 2026-01-31T12:00:00Z.")
-        return moment
+            if moment is not None and moment.utcoffset() is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):  # the first and the last day there is have no time everywhere
+            pass
+        raise InvalidParameter("at", "Send a time with its offset, such as 2026-01-31T12:00:00Z.")
 
 
 class DifferencesView(SessionResource):
@@ -145,7 +145,7 @@ class DifferencesView(SessionResource):
             raise InvalidParameter("from", "Send the number of the version to compare with.")
         before = self.number("from", 1, least=1)
         after = self.number("to", head.version, least=1)
-        told = selectors.compare(head, before, after)
+        told = selectors.compare(head, before, after, as_agent=True)
         return self.answered([difference_answer(one) for one in told], version=head.version)
 
 

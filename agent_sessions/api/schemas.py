@@ -259,6 +259,8 @@ SESSION: Final[Schema] = {
         "stale": {**_ENTRIES, "description": "What has changed outside and has to be validated again."},
         "holds": {**_ENTRIES, "description": "What the shop keeps for this session."},
         "steps": {**_ENTRIES, "description": "Each step that was begun, and its outcome."},
+        "interventions": {**_ENTRIES, "description": "What a person has to do before the agent goes on."},
+        "next_step": NEXT_ACTION,
         "may": {"type": "array", "items": _TEXT, "description": "What the session takes now, by operation."},
     },
 }

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from agent_sessions import selectors, services
 from agent_sessions.api.base import ApiView
 from agent_sessions.api.callers import consumer_of
+from agent_sessions.api.checkpoints import next_answer
 from agent_sessions.api.envelopes import answer_to, etag, success, wrapped
 from agent_sessions.api.errors import ArtifactNotFound, EndpointNotFound, MethodNotAllowed
 from agent_sessions.api.opening import as_field, opened_answer, opener_of
@@ -243,7 +244,9 @@ def session_answer(seen: selectors.SessionOverview) -> dict[str, Any]:
     if head.paused_at is not None:
         answer["paused_at"] = format_time(head.paused_at)
     told = {"warning": seen.warning, "parent_request": head.parent_request, "approval": seen.approval}
-    told |= {"stale": seen.stale, "holds": seen.holds, "steps": seen.steps}
+    told |= {"stale": seen.stale, "holds": seen.holds, "steps": seen.steps, "interventions": seen.interventions}
+    if seen.next_step.action != "none":
+        told["next_step"] = next_answer(seen.next_step)
     return answer | {name: value for name, value in told.items() if value}
 
 

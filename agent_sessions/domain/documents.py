@@ -18,6 +18,7 @@ from agent_sessions.types import JSONValue, State
 
 DOCUMENT_TYPE: Final = "agent-session-state/v1"
 _SHOPPING: Final = ("lines", "vouchers", "instructions", "delivery")
+_DELIVERY: Final = ("method", "label", "address_ref", "earliest", "latest")
 _DECISIONS: Final = ("recommendations", "fallbacks")
 _WHOLE: Final = ("customer", "conversation")
 
@@ -62,6 +63,10 @@ def portable(state: State) -> State:
         part = _map(state.get(name))
         if some := {field: part[field] for field in fields if field in part}:
             kept[name] = some
+    shopping = _map(kept.get("shopping"))
+    if delivery := _map(shopping.get("delivery")):
+        wish: State = {field: delivery[field] for field in _DELIVERY if field in delivery}
+        kept["shopping"] = {**shopping, "delivery": wish}
     if own := {key: value for key, value in _map(state.get("agent")).items() if key != LOCAL}:
         kept["agent"] = own
     return kept

@@ -15,7 +15,7 @@ from agent_sessions.models import Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head
 from agent_sessions.selectors._totals import total_of
-from agent_sessions.selectors.history import current_state
+from agent_sessions.selectors.history import current_state, local_name
 
 MOST = 100
 """Members of a family that are told: the newest."""
@@ -65,13 +65,14 @@ def compare_sessions(
 ) -> tuple[Difference, ...]:
     """Return what is different in ``other``, in shop terms, as both stand now (L3).
 
-    Raises NotRelated unless they are of one family and, ``as_agent``, ``other`` is one of the ``relatives``; and what
-    ``current_state`` raises.
+    ``as_agent``: as the agent of ``one`` may see it, without the scopes of others (C4). Raises NotRelated unless they
+    are of one family and, ``as_agent``, ``other`` is one of the ``relatives``; and what ``current_state`` raises.
     """
     first, second = _head(one), _head(other)
     if first.family != second.family or (as_agent and all(found.pk != second.session_id for found in _known(first))):
         raise NotRelated
-    return describe(current_state(first).state, current_state(second).state)
+    views = current_state(first), current_state(second)
+    return describe(*(view.seen_by(local_name(first)) if as_agent else view.state for view in views))
 
 
 def _members(head: SessionHead) -> list[Session]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from agent_sessions.exceptions import ContentErased, InvalidValue
+from agent_sessions.exceptions import ContentErased, InvalidValue, SessionDamaged, SessionNotFound
 from agent_sessions.models import Message, Session
 from agent_sessions.selectors import _rows, _states
 from agent_sessions.selectors._heads import SessionHead, read_head, require_open
@@ -60,8 +60,8 @@ def ancestors(head: SessionHead) -> list[Ancestor]:
 def search_messages(head: SessionHead, words: str, *, limit: int = 20) -> list[Found]:
     """Return the latest turns, here and in the ancestors, in which all the words occur, whatever their case.
 
-    Turns are sealed, so they are opened one by one: at most ``MAX_SEARCHED``. What was erased is passed over. Raises
-    InvalidValue without a word, and what ``current_state`` raises.
+    Turns are sealed, so they are opened one by one: at most ``MAX_SEARCHED``. The search goes back no further than to
+    an ancestor that was erased or is damaged. Raises InvalidValue without a word, and what ``current_state`` raises.
     """
     require_open(head)
     wanted = words.casefold().split()
@@ -82,9 +82,11 @@ def _from_the_end(head: SessionHead) -> Iterator[tuple[uuid.UUID, Turn]]:
     yield from ((head.session_id, turn) for turn in _turns(head, None))
     for ancestor in ancestors(head):
         try:
-            yield from ((ancestor.session_id, turn) for turn in _turns(read_head(ancestor.session_id), ancestor.until))
-        except ContentErased:
-            return  # what came before has been erased, or will have been
+            head = read_head(ancestor.session_id)
+            require_open(head)
+            yield from ((ancestor.session_id, turn) for turn in _turns(head, ancestor.until))
+        except (ContentErased, SessionDamaged, SessionNotFound):
+            return  # what came before has been erased, or will have been; and what is damaged shows nothing
 
 
 def _turns(head: SessionHead, until: datetime | None) -> Iterator[Turn]:

@@ -107,14 +107,17 @@ def state_at_time(session: SessionHead | uuid.UUID, moment: datetime) -> StateVi
     return state_at_version(head, number)
 
 
-def compare(session: SessionHead | uuid.UUID, before: int, after: int | None = None) -> tuple[Difference, ...]:
+def compare(
+    session: SessionHead | uuid.UUID, before: int, after: int | None = None, *, as_agent: bool = False
+) -> tuple[Difference, ...]:
     """Return what changed between two versions, in shop terms; ``after`` defaults to the current version (V2).
 
-    Raises what ``state_at_version`` raises.
+    ``as_agent``: as the session's agent may see it, without the scopes of others (C4). Raises what
+    ``state_at_version`` raises.
     """
     head = _readable(session)
-    later = head.version if after is None else after
-    return describe(state_at_version(head, before).state, state_at_version(head, later).state)
+    views = state_at_version(head, before), state_at_version(head, head.version if after is None else after)
+    return describe(*(view.seen_by(local_name(head)) if as_agent else view.state for view in views))
 
 
 def versions(session_id: uuid.UUID, *, after: int = 0, limit: int = 100) -> list[VersionInfo]:

@@ -10,8 +10,10 @@ from django.utils import timezone
 
 from agent_sessions.domain.approvals import asked
 from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.steps import NextAction, next_step
 from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors.history import current_state
+from agent_sessions.store.steps import step_rules
 from agent_sessions.types import JSONValue, State
 
 NEAR_DEADLINE: Final = timedelta(minutes=2)
@@ -24,8 +26,8 @@ class SessionOverview:
 
     ``warning`` is empty until the deadline is near. ``may`` are the operations on the session that it takes now, by
     their names in the OpenAPI description; what its capabilities allow is decided by policy at each call.
-    ``stale``, ``holds`` and ``steps`` are entries of the state as they stand there, by their keys; ``approval`` is what
-    a person was asked about this cart, as it stands now.
+    ``stale``, ``holds``, ``steps`` and ``interventions`` are entries of the state as they stand there, by their keys;
+    ``approval`` is what a person was asked about this cart, as it stands now; ``next_step`` how the work goes on.
     """
 
     head: SessionHead
@@ -37,15 +39,21 @@ class SessionOverview:
     stale: dict[str, JSONValue]
     holds: dict[str, JSONValue]
     steps: dict[str, JSONValue]
+    interventions: dict[str, JSONValue]
+    next_step: NextAction
 
 
 def overview(head: SessionHead, *, now: datetime | None = None) -> SessionOverview:
-    """Return where a live session stands. Raises what ``current_state`` raises."""
+    """Return where a live session stands.
+
+    Raises what ``current_state`` raises; NoStore if the rules of the steps cannot be read.
+    """
     now = now or timezone.now()
     state = current_state(head).state
     left = head.expires_at - now
     stale = entries(state, "stale", "parts")
     held = {key: one for key, one in entries(state, "inventory", "holds").items() if _is_held(_map(one), now)}
+    steps = entries(state, "recovery", "steps")
     asked_for = asked(state, now)
     return SessionOverview(
         head,
@@ -56,7 +64,9 @@ def overview(head: SessionHead, *, now: datetime | None = None) -> SessionOvervi
         None if asked_for is None else {**asked_for.note, "id": asked_for.id, "status": asked_for.status.value},
         stale,
         held,
-        entries(state, "recovery", "steps"),
+        steps,
+        entries(state, "recovery", "interventions"),
+        next_step(step_rules(), steps, now),
     )
 
 

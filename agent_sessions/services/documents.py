@@ -91,6 +91,7 @@ def import_state(
     ctx: StoreContext,
     agent: Agent,
     consumer: str = "",
+    merchant: str = "",
     scope: Scope | None = None,
     kind: str = "standard",
     caller: str = "",
@@ -101,8 +102,8 @@ def import_state(
 ) -> Imported:
     """Open a session that goes on from a state document, if it holds against stock, prices, customer and rules.
 
-    ``consumer`` is the pseudonym of whom the receiving agent acts for. ``writing`` is as in ``call_capability``,
-    everything else as in ``open_session``.
+    ``consumer`` is the pseudonym of whom the receiving agent acts for; ``merchant``, as it, is not taken from the
+    document. ``writing`` is as in ``call_capability``, everything else as in ``open_session``.
 
     Raises DocumentRefused, with a message that can be passed on to the customer and nothing left behind, and what
     ``open_session`` raises.
@@ -115,13 +116,14 @@ def import_state(
     asked_at = timezone.now()
     state = _validated(wanted, replace(ctx, consumer=consumer))
     _require_totals(read, state)
-    _require_allowed(state, agent, consumer, scope or Scope(), ctx)
+    merchant = merchant or settings.merchant
+    _require_allowed(state, agent, consumer, merchant, scope or Scope(), ctx)
 
     def write() -> Imported:
         opened = open_session(
             agent=agent,
             consumer=consumer,
-            merchant=read.source.merchant if read.source.site == settings.site else "",
+            merchant=merchant,
             scope=scope,
             kind=kind,
             state=state,
@@ -175,11 +177,13 @@ def _require_totals(read: StateDocument, state: State) -> None:
     raise DocumentRefused("wrong_totals", problem, "/totals")
 
 
-def _require_allowed(state: State, agent: Agent, consumer: str, scope: Scope, ctx: StoreContext) -> None:
+def _require_allowed(
+    state: State, agent: Agent, consumer: str, merchant: str, scope: Scope, ctx: StoreContext
+) -> None:
     """Ask the rules about the cart as if the receiving agent had filled it. Raises DocumentRefused."""
     offered = offer()
     now = timezone.now()
-    facts = SessionFacts(new_id(), 0, agent, consumer, settings.merchant, scope, now)
+    facts = SessionFacts(new_id(), 0, agent, consumer, merchant, scope, now)
     call = CapabilityCall(_IMPORT, {}, offered.store, ctx, facts, {}, now)
     objection = decide_after(offered.policies, call, state)
     if objection is not None and not objection.allowed:

@@ -140,3 +140,18 @@ def test_the_same_request_sent_again_makes_no_second_branch(shopped: AgentClient
     answers = [shopped.send("POST", "/session/forks", {}, headers={"Idempotency-Key": "fork-1"}) for _ in range(2)]
     assert answers[0].json() == answers[1].json()
     assert len(shopped.data("GET", "/session/forks")) == 2
+
+
+def test_what_another_agent_keeps_for_itself_is_no_difference(shopped: AgentClient, branch: AgentClient) -> None:
+    """C4"""
+    shopped.data("PATCH", "/session/state?scope=local", {"notes": "hard to please"})
+    given = services.grant_transfer(selectors.session_of_token(shopped.token), actor=Actor("consumer"))
+    first = id_of(shopped)
+    shopped.token = services.accept_transfer(given.code, agent=Agent("Wine expert")).opened.token
+    shopped.data("PATCH", "/session/state?scope=local", {"margin": 30})
+
+    to_first = shopped.data("GET", f"/session/forks/{first}/differences")["differences"]
+    to_branch = shopped.data("GET", f"/session/forks/{id_of(branch)}/differences")["differences"]
+
+    assert [one["path"] for one in to_first] == ["/agent/local/Wine expert/margin"], "its own"
+    assert "hard to please" not in str(to_branch)

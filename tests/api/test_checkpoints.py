@@ -153,3 +153,19 @@ def test_while_it_is_paused_or_with_a_person_it_can_be_read_only(shopped: AgentC
 def test_rules_that_cannot_be_read_are_said_to_be_the_sites_fault(shopped: AgentClient, configure: Any) -> None:
     configure(STEPS="tests.services.working.nowhere")
     assert shopped.refused(503, "GET", "/session/next-step")["code"] == "no_store"
+
+
+def test_a_session_says_what_comes_next_and_what_a_person_has_to_do(shopper: AgentClient, configure: Any) -> None:
+    """R2, S5: where the shop has steps; without any there is nothing to say."""
+    assert not shopper.data("GET", "/session").keys() & {"next_step", "interventions"}
+
+    configure(STEPS="shop_demo.steps.RULES")
+    told = shopper.data("GET", "/session")
+    assert (told["next_step"]["action"], told["next_step"]["step"], told["next_step"]["method"]) == (
+        "run", "payment", "card",
+    )  # fmt: skip
+
+    head = selectors.session_of_token(shopper.token)
+    patch = {"recovery": {"interventions": {"step.payment": {"kind": "step", "since": "2026-03-02T10:00:00Z"}}}}
+    services.change_session(head, expected_version=head.version, patch=patch, actor=Actor("system"))
+    assert shopper.data("GET", "/session")["interventions"]["step.payment"]["kind"] == "step"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connection, connections, transaction
 
 from agent_sessions import selectors, services
 from agent_sessions.domain.lifecycle import Lineage, Origin
@@ -19,6 +20,7 @@ from agent_sessions.exceptions import (
     InvalidValue,
 )
 from agent_sessions.models import CheckoutHandoff, DeviceConfirmation
+from agent_sessions.selectors._heads import lock_head
 from agent_sessions.selectors.handoffs import stored_handoff
 from tests.api.conftest import AgentClient
 from tests.conftest import SHOPPING_AGENT
@@ -335,3 +337,105 @@ def test_of_many_checkouts_at_once_one_begins(configure: Any) -> None:
 def test_errors_have_codes_of_their_own() -> None:
     kinds: list[type[AgentSessionsError]] = [DevicesUnconfirmed, InvalidAssertion]
     assert [kind.code for kind in kinds] == ["devices_unconfirmed", "invalid_assertion"]
+
+
+def test_a_device_that_declined_is_asked_again_about_the_next_checkout() -> None:
+    """C2"""
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+    voice.data("POST", f"/session/confirmations/{row.session_id}", {"answer": "decline"})
+
+    told = phone.data("POST", "/checkout")
+
+    assert told["confirmations"] == ["Voice"]
+    assert [one["answer"] for one in voice.data("GET", "/session/confirmations")] == ["open"]
+
+
+def test_the_agent_whose_checkout_is_declined_hears_of_it() -> None:
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+
+    voice.data("POST", f"/session/confirmations/{row.session_id}", {"answer": "decline"})
+
+    assert selectors.events(row.session_id)[-1]["kind"] == "checkout.given_up"
+    assert selectors.verify_session(row.session_id).ok
+
+
+@pytest.mark.parametrize("answered_first", [True, False])
+def test_a_device_stays_the_same_when_its_session_is_renewed(answered_first: bool) -> None:
+    """C2, L2"""
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+    place = f"/session/confirmations/{row.session_id}"
+
+    if answered_first:
+        voice.data("POST", place, {"answer": "confirm"})
+    voice.token = voice.data("POST", "/session/renew", {}, status=201)["session_token"]
+    if not answered_first:
+        assert [one["answer"] for one in voice.data("GET", "/session/confirmations")] == ["open"]
+        voice.data("POST", place, {"answer": "confirm"})
+
+    order(row)
+
+
+def test_devices_beyond_those_that_are_asked_hold_up_the_payment_too(
+    configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C2: nobody gets around a device by opening many others before it."""
+    monkeypatch.setattr(sys.modules["agent_sessions.selectors.in_progress"], "MAX_DEVICES", 2)
+    phone, *others = (agent_of("anna", name) for name in ("Phone", "A", "B", "Voice"))
+    row = checkout(phone)
+    for agent in others[:2]:
+        agent.data("POST", f"/session/confirmations/{row.session_id}", {"answer": "confirm"})
+
+    with pytest.raises(DevicesUnconfirmed) as waiting:
+        order(row)
+    assert waiting.value.agents == ("Voice",)
+
+    services.confirm_devices(row.pk)
+    order(row)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("give_up", ["decline", "give up"])
+def test_giving_up_and_paying_lock_in_one_order(give_up: str) -> None:
+    """Who pays has the session before the checkout; who gives it up must not have the checkout before the session."""
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+    locked, results = threading.Event(), []
+
+    def pay() -> None:
+        try:
+            with transaction.atomic():
+                lock_head(row.session_id)
+                locked.set()
+                waited.wait(0.3)
+                if connection.vendor == "postgresql":
+                    connection.cursor().execute("SET LOCAL lock_timeout = '200ms'")
+                CheckoutHandoff.objects.filter(pk=row.pk).update(opened_at=None)
+        except OperationalError as error:
+            results.append(error)
+        finally:
+            connections.close_all()
+
+    waited = threading.Event()
+    paying = threading.Thread(target=pay)
+    paying.start()
+    locked.wait()
+    if give_up == "decline":
+        services.answer_confirmation(head_of(voice), row.session_id, confirmed=False)
+    else:
+        services.give_up_checkout(row.session_id, merchant=row.merchant)
+    waited.set()
+    paying.join()
+
+    assert results == []
+    assert stored_handoff(row.pk).given_up_at is not None
+
+
+def test_opening_a_session_counts_what_is_in_progress_without_reading_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        agent = agent_of("anna", f"Agent {number}")
+    monkeypatch.setattr(sys.modules["agent_sessions.selectors.in_progress"], "_state", None)
+
+    assert agent.data("POST", "/session", {}, status=201)["in_progress"] == 5

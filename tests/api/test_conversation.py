@@ -10,8 +10,10 @@ import pytest
 from agent_sessions import selectors, services
 from agent_sessions.domain.lifecycle import EndReason, Lineage, Origin
 from agent_sessions.models import Message
+from agent_sessions.services._quarantine import quarantine
 from tests.api.conftest import AgentClient
 from tests.conftest import MORNING, SHOPPING_AGENT
+from tests.tampering import Tamper
 
 pytestmark = pytest.mark.django_db
 
@@ -133,3 +135,18 @@ def test_it_stays_readable_when_the_ancestor_has_ended(family: tuple[AgentClient
     found = family[1].data("GET", "/session/messages?q=first")["turns"]
 
     assert [turn["content"] for turn in found] == ["First: hello"]
+
+
+@pytest.mark.parametrize("what", ["quarantined", "altered"])
+def test_an_ancestor_that_cannot_be_trusted_is_not_read(
+    what: str, family: tuple[AgentClient, AgentClient, AgentClient]
+) -> None:
+    first = selectors.session_of_token(family[0].token)
+    if what == "quarantined":
+        quarantine(first.session_id, "found damaged")
+    else:
+        Tamper(first.session_id).message(1, body=b"altered" * 10)
+
+    found = family[2].data("GET", "/session/messages?q=hello")["turns"]
+
+    assert [turn["content"] for turn in found] == ["2: said after, hello", "1: said after, hello"]

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from agent_sessions import selectors, services
+from agent_sessions.conf import settings
 from agent_sessions.domain.identity import Agent
 from agent_sessions.models import Session
 from agent_sessions.store import StoreContext
@@ -181,3 +182,23 @@ def test_parent_request_goes_along(shopper: AgentClient) -> None:
     imported = services.import_state(document, ctx=StoreContext(), agent=Agent("Other"))
 
     assert selectors.read_head(imported.opened.session_id).parent_request == "trip-7"
+
+
+def test_a_document_names_no_merchant(document: dict[str, Any], configure: Any) -> None:
+    """T1: for whom a session counts says the shop's assertion, not what an agent sends."""
+    told = take_over(changed(document, "source.merchant", "another-merchant"))
+    assert selectors.session_of_token(told["session_token"]).merchant == settings.merchant
+
+    anna = services.assert_consumer("anna", merchant="tea")
+    told = take_over(document, headers={"X-Agent-Consumer": anna.text})
+    head = selectors.session_of_token(told["session_token"])
+    assert (head.merchant, head.consumer) == ("tea", services.consumer_pseudonym("anna", merchant="tea"))
+
+
+def test_what_a_delivery_costs_is_not_taken_from_a_document(document: dict[str, Any]) -> None:
+    delivery = {"method": "courier", "amount": 0, "currency": "EUR", "extra": {"free": True}}
+
+    told = take_over(changed(document, "state.shopping.delivery", delivery))
+
+    state: Any = selectors.current_state(selectors.session_of_token(told["session_token"])).state
+    assert state["shopping"]["delivery"] == {"method": "courier"}

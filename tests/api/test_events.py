@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.test import AsyncClient
 
 from agent_sessions import selectors, services
 from agent_sessions.api import events
 from agent_sessions.domain.lifecycle import EndReason
-from tests.api.conftest import DEAD, AgentClient
+from tests.api.conftest import API, DEAD, AgentClient
 
 pytestmark = pytest.mark.django_db
 
@@ -125,4 +128,32 @@ def test_a_process_has_only_so_many_open(shopper: AgentClient, configure: Any) -
 
 def test_without_a_session_there_is_nothing_to_follow(agent: AgentClient, db: None) -> None:
     assert agent.refused(401, "GET", "/session/events", headers={"Accept": "text/event-stream"})["error"] == DEAD
+    assert events._open_streams.taken == 0
+
+
+def test_an_answer_that_nobody_closes_gives_its_place_back(shopper: AgentClient) -> None:
+    """An ASGI server drops the answer of a client that has gone before it was made."""
+    answer = shopper.send("GET", "/session/events", headers={"Accept": "text/event-stream"})
+    assert events._open_streams.taken == 1
+
+    del answer
+    gc.collect()
+
+    assert events._open_streams.taken == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_told_by_an_asgi_server_too(shopper: AgentClient, monkeypatch: Any) -> None:
+    monkeypatch.setattr(events, "LASTS", 1)
+
+    async def listen() -> tuple[int, bytes]:
+        headers = {"X-Agent-Session": shopper.token, "Accept": "text/event-stream"}
+        answer = await AsyncClient().get(f"{API}/session/events", headers=headers)
+        sent = b"".join([part async for part in answer.streaming_content])
+        await sync_to_async(answer.close)()
+        return answer.status_code, sent
+
+    status, sent = async_to_sync(listen)()
+
+    assert (status, [kind for _, kind, _ in parsed(sent)]) == (200, ["session.created"])
     assert events._open_streams.taken == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_sessions import selectors, services
-from agent_sessions.domain.identity import SYSTEM
+from agent_sessions.domain.identity import SYSTEM, Actor
 from tests.api.conftest import DEAD, AgentClient
 from tests.conftest import MORNING
 
@@ -130,3 +130,23 @@ def test_what_a_person_or_job_did_is_told_too(shopped: AgentClient) -> None:
 
     assert shopped.data("GET", "/session/versions?after=3")[0]["actor"] == "system"
     assert b"secret words" not in shopped.send("GET", "/session/versions").content
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"])
+def test_times_beyond_the_calendar_are_refused(shopped: AgentClient, moment: str) -> None:
+    assert shopped.refused(400, "GET", f"/session/state?at={moment}")["code"] == "invalid_parameter"
+
+
+def test_what_may_be_done_is_what_is_not_refused(shopped: AgentClient) -> None:
+    """L3, L4: who is held or paused by a person is not told that it may go on by itself."""
+    head = selectors.session_of_token(shopped.token)
+    staff = Actor("staff", "7")
+
+    services.pause_session(head, actor=staff)
+    assert shopped.data("GET", "/session")["may"] == ["session.end"]
+    services.resume_session(head.session_id, actor=staff)
+    services.hand_over(head.session_id, to=staff, actor=staff)
+    assert shopped.data("GET", "/session")["may"] == []
+    services.pause_session(head.session_id, actor=staff)
+    assert shopped.data("GET", "/session")["may"] == []
+    assert shopped.refused(409, "DELETE", "/session")["code"] == "session_held"

@@ -15,46 +15,26 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db.models import Sum
 from django.utils import timezone
 
 from agent_sessions import selectors, services
-from agent_sessions.models import (
-    Approval,
-    AuditEvent,
-    CheckoutHandoff,
-    HeldItem,
-    Hold,
-    Message,
-    Session,
-)
+from agent_sessions.models import Hold, Session
 from shop_demo import agent as shopper
 from shop_demo import human
 from shop_demo.agent import Refused
-from shop_demo.models import Order, Payment, ProviderCharge, Variant
+from shop_demo.models import Order, Variant
 from shop_demo.stories import STORIES, Stage
 from shop_demo.stories import stage as theatre
 from shop_demo.web import Answer, Problem, fetch
 from tests.faults.support import at_once
+from tests.journeys.outcomes import History, Outcome, Watch, run_all_jobs, wrong
 
 pytestmark = pytest.mark.timeout(300)
 BEGINNINGS = ("/session", "/renew", "/forks", "/transfer", "/approvals", "/holds", "/checkout")
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 HOUR, MONTH = timedelta(hours=1), timedelta(days=30)
 Fetch = Callable[..., Answer]
-History = list[tuple[str, int]]
-
-
-def run_all_jobs() -> None:
-    """Run what the beat runs, see ``agent_sessions.schedules``."""
-    for job in (
-        services.mark_stale,
-        services.release_expired_holds,
-        services.resolve_unknown_steps,
-        services.expire_approvals,
-        services.expire_sessions,
-    ):
-        job()
+_PLAIN: dict[str, Outcome] = {}
 
 
 class Company:
@@ -65,9 +45,15 @@ class Company:
         self._monkeypatch = monkeypatch
         self.clock = clock
 
+    def plain(self, name: str) -> Outcome:
+        """Return what comes of a story that nothing disturbs."""
+        if name not in _PLAIN:
+            _PLAIN[name] = self.play(name)
+        return _PLAIN[name]
+
     def play(
         self, name: str, *, by_agents: Fetch = fetch, by_people: Fetch = fetch, jobs: Callable[[], None] = run_all_jobs
-    ) -> tuple[list[History], Counter[str]]:
+    ) -> Outcome:
         """Play a story to its end; return what each of its sessions has come to, and which rows it has added.
 
         What agents and people send goes through the functions that are given.
@@ -78,14 +64,13 @@ class Company:
         run_all_jobs()
         self.clock.shift(HOUR)
         stage = Stage(self._site, lambda _: None, lambda seconds: self.clock.shift(timedelta(seconds=seconds)))
-        known, before = set(selectors.session_ids()), _rows()
+        watch = Watch()
         with self._monkeypatch.context() as patch:
             for module, send in ((shopper, by_agents), (theatre, by_agents), (human, by_people)):
                 patch.setattr(module, "fetch", send)
             patch.setattr(stage, "jobs", jobs)
             STORIES[name].play(stage)
-        histories = [_history(one) for one in selectors.session_ids() if one not in known]
-        return sorted(histories), _rows() - before
+        return watch.outcome
 
 
 @pytest.fixture
@@ -94,27 +79,8 @@ def company(shop: str, configure: Callable[..., None], clock: Any, monkeypatch: 
     return Company(shop, clock, monkeypatch)
 
 
-def _history(session_id: uuid.UUID) -> History:
-    events = AuditEvent.objects.filter(session_id=session_id).order_by("seq")
-    return [(kind, version or 0) for kind, version in events.values_list("kind", "version")]
-
-
 def _done(history: History) -> History:
     return [(kind, version) for kind, version in history if kind != "capability.refused"]
-
-
-def _rows() -> Counter[str]:
-    counted = (Approval, CheckoutHandoff, Hold, Message, Order, Payment, ProviderCharge, Session)
-    return Counter({model.__name__: model.objects.count() for model in counted})
-
-
-def wrong() -> list[str]:
-    """What must never be, whatever was disturbed."""
-    problems = [str(problem) for one in selectors.session_ids() for problem in selectors.verify_session(one).problems]
-    held = Counter({one.item: one.quantity for one in HeldItem.objects.all()})
-    open_holds = Hold.objects.filter(released_at=None).values_list("item").annotate(Sum("quantity"))
-    held.subtract(dict(open_holds))
-    return problems + [f"{number} of {item} are held by nobody" for item, number in held.items() if number]
 
 
 def test_a_story_whose_every_request_arrives_twice_ends_as_it_did(company: Company) -> None:
@@ -132,11 +98,11 @@ def test_a_story_whose_every_request_arrives_twice_ends_as_it_did(company: Compa
         return first
 
     for name in STORIES:
-        histories, rows = company.play(name)
+        histories, rows = company.plain(name)
         of_twice, rows_of_twice = company.play(name, by_agents=twice)
         assert rows_of_twice == rows, name
         assert [_done(one) for one in of_twice] == [_done(one) for one in histories], name
-    assert wrong() == []
+    assert wrong(selectors.session_ids()) == []
 
 
 def test_a_form_that_a_person_sends_twice_counts_once(company: Company) -> None:
@@ -149,9 +115,8 @@ def test_a_form_that_a_person_sends_twice_counts_once(company: Company) -> None:
         return first
 
     for name in STORIES:
-        _, rows = company.play(name)
-        assert company.play(name, by_people=twice)[1] == rows, name
-    assert wrong() == []
+        assert company.play(name, by_people=twice)[1] == company.plain(name)[1], name
+    assert wrong(selectors.session_ids()) == []
 
 
 def test_jobs_that_two_run_at_once_do_what_one_does(company: Company) -> None:
@@ -160,20 +125,17 @@ def test_jobs_that_two_run_at_once_do_what_one_does(company: Company) -> None:
     def two_run_the_jobs() -> None:
         assert at_once([run_all_jobs, run_all_jobs]) == [None, None]
 
-    def after(jobs: Callable[[], None]) -> Fetch:
-        def send(method: str, url: str, **more: Any) -> Answer:
-            if method in WRITES:
-                jobs()
-            return fetch(method, url, **more)
-
-        return send
+    def after_the_jobs(method: str, url: str, **more: Any) -> Answer:
+        if method in WRITES:
+            two_run_the_jobs()
+        return fetch(method, url, **more)
 
     for name in STORIES:
-        histories, rows = company.play(name, by_agents=after(run_all_jobs))
-        twice, rows_of_twice = company.play(name, by_agents=after(two_run_the_jobs), jobs=two_run_the_jobs)
+        histories, rows = company.plain(name)
+        twice, rows_of_twice = company.play(name, by_agents=after_the_jobs, jobs=two_run_the_jobs)
         assert rows_of_twice == rows, name
         assert [Counter(one) for one in twice] == [Counter(one) for one in histories], name
-    assert wrong() == []
+    assert wrong(selectors.session_ids()) == []
 
 
 def test_a_clock_that_is_set_back_and_forward_again_changes_nothing(company: Company) -> None:
@@ -197,9 +159,9 @@ def test_a_clock_that_is_set_back_and_forward_again_changes_nothing(company: Com
         run_all_jobs()
 
     for name in STORIES:
-        once = company.play(name)
-        assert company.play(name, by_agents=back, by_people=partial(an_hour_ago, fetch), jobs=jobs) == once, name
-    assert wrong() == []
+        told = company.play(name, by_agents=back, by_people=partial(an_hour_ago, fetch), jobs=jobs)
+        assert told == company.plain(name), name
+    assert wrong(selectors.session_ids()) == []
 
 
 @pytest.mark.parametrize("late", ["the agent", "the human"])
@@ -230,4 +192,4 @@ def test_a_clock_that_jumps_ahead_ends_every_story_cleanly(company: Company, lat
         assert not Hold.objects.filter(released_at=None, held_at__lt=jumped[0]).exists(), name
         new_orders = list(Order.objects.values_list("session_id", flat=True))[orders:]
         assert not opened_before.filter(pk__in=new_orders).exists(), name
-    assert wrong() == []
+    assert wrong(selectors.session_ids()) == []

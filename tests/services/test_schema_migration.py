@@ -244,4 +244,4 @@ def test_a_change_that_also_changes_the_sessions_row_does_so_after_the_migration
         assert made.version == 4
         head = selectors.read_head(session_id)
         assert (head.version, head.committed_version, head.schema) == (4, 4, 2)
-        assert selectors.verify_session(session_id).problems == ()
+        assert list(selectors.verify_session(session_id).problems) == []
