@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from agent_sessions import services
-from agent_sessions.exceptions import AgentSessionsError
 
 EVERY: Final = 5
 """Seconds."""
@@ -38,7 +37,7 @@ def running_jobs() -> Iterator[None]:
         while not over.wait(EVERY):
             try:
                 run_jobs()
-            except (AgentSessionsError, DatabaseError):
+            except Exception:  # whatever it was, the next run is not given up for it
                 logger.exception("The jobs failed; they are run again in %s seconds.", EVERY)
             finally:
                 connections.close_all()

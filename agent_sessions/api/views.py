@@ -106,8 +106,10 @@ class SessionView(ApiView):
             scope=scope,
             **opener_of(self, agent_name=texts["agent_name"], agent_version=texts["agent_version"]),
         )
-        others = [] if known is None else selectors.in_progress(known.merchant, known.consumer)
-        return opened, scope, len([one for one in others if one.head.session_id != opened.session_id])
+        if known is None:
+            return opened, scope, 0
+        others = selectors.count_in_progress(known.merchant, known.consumer, besides=opened.session_id)
+        return opened, scope, others
 
 
 class CapabilityView(ApiView):

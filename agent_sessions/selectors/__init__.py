@@ -37,6 +37,7 @@ from agent_sessions.selectors.in_progress import (
     Device,
     InProgress,
     confirmations_asked,
+    count_in_progress,
     in_progress,
     other_devices,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "compare_sessions",
     "confirmations_asked",
     "count_due_holds",
+    "count_in_progress",
     "count_lapsed_approvals",
     "count_open_changes",
     "count_unknown_outcomes",

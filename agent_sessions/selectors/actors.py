@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_sessions.crypto.canonical import parse_strict
+from agent_sessions.domain.calls import HANDED_OVER, PAUSED
 from agent_sessions.domain.identity import Actor
 from agent_sessions.exceptions import InvalidValue, SessionDamaged
 from agent_sessions.models import AuditEvent
 from agent_sessions.selectors import _rows
+from agent_sessions.selectors._heads import SessionHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,17 @@ def person_acted_since(session_id: uuid.UUID, seq: int) -> bool:
     rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(session_id=session_id, seq__gt=seq)
     later = rows.order_by("-seq").values_list("seq", "canonical").iterator(chunk_size=200)
     return any(_actor_of(session_id, number, bytes(canonical)).is_person for number, canonical in later)
+
+
+def waits_unanswered(head: SessionHead) -> bool:
+    """Tell whether the agent has asked for a person itself and none has done anything since. Raises SessionDamaged."""
+    asked = last_of_kind(head.session_id, HANDED_OVER)
+    return asked.actor.kind == "agent" and not person_acted_since(head.session_id, asked.seq)
+
+
+def paused_by(head: SessionHead) -> Actor:
+    """Return who paused a paused session. Raises SessionDamaged."""
+    return last_of_kind(head.session_id, PAUSED).actor
 
 
 def _actor_of(session_id: uuid.UUID, seq: int, canonical: bytes) -> Actor:

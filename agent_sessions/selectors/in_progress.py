@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from agent_sessions.domain.lifecycle import LIVE, EndReason
+from agent_sessions.domain.lifecycle import LIVE, EndReason, Status
 from agent_sessions.exceptions import AgentSessionsError
 from agent_sessions.models import CheckoutHandoff, DeviceConfirmation, Session
 from agent_sessions.selectors import _rows
@@ -36,11 +37,14 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Another agent that is active for the same consumer: its live session."""
+    """Another agent that is active for the same consumer: its live session.
+
+    What goes on from that one, such as its renewal, is of the same ``family`` and still the same device.
+    """
 
     session_id: uuid.UUID
+    family: uuid.UUID
     agent_name: str
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,39 +75,47 @@ def in_progress(merchant: str, consumer: str) -> list[InProgress]:
     return found
 
 
-def other_devices(head: SessionHead) -> list[Device]:
-    """Return the other agents that are active for the session's consumer: live sessions that are not of its family."""
+def count_in_progress(merchant: str, consumer: str, *, besides: uuid.UUID) -> int:
+    """Return how many sessions of a consumer are in progress ``besides`` one; no content is read."""
+    if not consumer:
+        return 0
+    payable = _checkouts(merchant, consumer).filter(
+        session__status=Status.ENDED.value, session__end_reason=EndReason.COMPLETED.value
+    )
+    return _live(merchant, consumer).exclude(pk=besides).count() + payable.count()
+
+
+def other_devices(head: SessionHead, *, but: Collection[uuid.UUID] = ()) -> list[Device]:
+    """Return the other agents that are active for the session's consumer: live sessions that are not of its family.
+
+    At most 50, oldest first, without those of the families in ``but``.
+    """
     if not head.consumer:
         return []
-    others = _live(head.merchant, head.consumer).exclude(family=head.family).order_by("created_at")
-    return [Device(*row) for row in others.values_list("pk", "agent_name", "created_at")[:MAX_DEVICES]]
+    others = _live(head.merchant, head.consumer).exclude(family__in=[head.family, *but]).order_by("created_at")
+    return [Device(*row) for row in others.values_list("pk", "family", "agent_name")[:MAX_DEVICES]]
 
 
 def confirmations_asked(head: SessionHead) -> list[AskedConfirmation]:
     """Return the checkouts on other devices that the consumer is, or was, asked about on this one."""
     if not head.consumer:
         return []
-    rows = DeviceConfirmation.objects.using(_rows.write_connection().alias).filter(device_id=head.session_id)
+    rows = DeviceConfirmation.objects.using(_rows.write_connection().alias).filter(device__family=head.family)
     rows = rows.filter(session__in=_checkouts(head.merchant, head.consumer).values("session_id"))
     columns = rows.order_by("asked_at").values_list("session_id", "session__agent_name", "asked_at", "answer")
-    return [AskedConfirmation(*row) for row in columns]
+    return list({row[0]: AskedConfirmation(*row) for row in columns}.values())
 
 
 def unconfirmed(row: CheckoutHandoff, head: SessionHead) -> list[Device]:
     """Return the active devices on which the consumer has not confirmed this checkout's cart."""
-    others = other_devices(head)
-    if not others:
+    if not other_devices(head):
         return []
     answered = DeviceConfirmation.objects.using(_rows.write_connection().alias).filter(
         session_id=head.session_id, answer=DeviceConfirmation.Answer.CONFIRMED, fingerprint=fingerprint_of(row, head)
     )
-    confirmed = set(answered.values_list("device_id", flat=True))
-    since = row.confirmed_at if confirmed else None
-    return [
-        device
-        for device in others
-        if device.session_id not in confirmed and (since is None or device.created_at <= since)
-    ]
+    confirmed = set(answered.values_list("device__family", flat=True))
+    # What was said in person about this cart, which is what the rows are for, counts for all devices.
+    return [] if confirmed and row.confirmed_at is not None else other_devices(head, but=confirmed)
 
 
 def fingerprint_of(row: CheckoutHandoff, head: SessionHead) -> str:

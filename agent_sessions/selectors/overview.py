@@ -11,7 +11,9 @@ from django.utils import timezone
 from agent_sessions.domain.approvals import asked
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.steps import NextAction, next_step
+from agent_sessions.domain.succession import running_step
 from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.selectors.actors import paused_by, waits_unanswered
 from agent_sessions.selectors.history import current_state
 from agent_sessions.store.steps import step_rules
 from agent_sessions.types import JSONValue, State
@@ -88,12 +90,13 @@ def _warning(head: SessionHead, left: timedelta) -> str:
 
 
 def _possible(head: SessionHead, state: State, stale: dict[str, JSONValue]) -> tuple[str, ...]:
-    if head.status is Status.PAUSED:
-        return ("session.resume", "session.end")
     if head.held_by:
-        return ("session.takeback",)
-    possible = ["session.variables", "session.pause", "session.handover", "session.renew", "session.fork"]
-    possible.append("session.end")
+        return ("session.takeback",) if waits_unanswered(head) else ()
+    if head.status is Status.PAUSED:
+        return ("session.end",) if paused_by(head).is_person else ("session.resume", "session.end")
+    possible = ["session.variables", "session.pause", "session.handover", "session.fork", "session.end"]
+    if not running_step(state):
+        possible.append("session.renew")
     if head.committed_version < head.version:
         possible.append("session.commit")
     if 0 < head.committed_version < head.version:

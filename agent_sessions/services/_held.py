@@ -29,12 +29,14 @@ def raise_held(merchant: str, item: str, by: int, *, there_are: int | None, take
 
     Not if an order has taken pieces since ``taken`` was read: what the store said may be from before that.
     """
-    _add_rows(merchant, [item])
     rows = _rows_of(merchant, item)
     if there_are is not None:
         if there_are < by:
             return False
         rows = rows.filter(taken=taken, quantity__lte=there_are - by)
+    if rows.update(quantity=F("quantity") + by):
+        return True
+    _add_rows(merchant, [item])
     return bool(rows.update(quantity=F("quantity") + by))
 
 

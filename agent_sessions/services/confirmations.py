@@ -10,14 +10,13 @@ import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import AGENT, Actor
 from agent_sessions.exceptions import AgentSessionsError, DevicesUnconfirmed, HandoffNotFound
-from agent_sessions.models import CheckoutHandoff, DeviceConfirmation, Hold
+from agent_sessions.models import CheckoutHandoff, DeviceConfirmation, Hold, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head
 from agent_sessions.selectors.handoffs import stored_handoff
@@ -35,13 +34,12 @@ Answer = DeviceConfirmation.Answer
 def ask_devices(head: SessionHead, fingerprint: str) -> list[Device]:
     """Ask the consumer on all other active devices about this session's cart; in the transaction of the checkout.
 
-    A device that has confirmed this very cart is not asked again. Return those that were asked.
+    A device that has confirmed this very cart is not asked again; one that has declined it is. Return those that were
+    asked.
     """
-    others = other_devices(head)
     rows = DeviceConfirmation.objects.using(_alias()).filter(session_id=head.session_id)
-    rows.exclude(fingerprint=fingerprint).delete()
-    known = set(rows.values_list("device_id", flat=True))
-    asked = [device for device in others if device.session_id not in known]
+    rows.exclude(fingerprint=fingerprint, answer=Answer.CONFIRMED).delete()
+    asked = other_devices(head, but=set(rows.values_list("device__family", flat=True)))
     now = timezone.now()
     DeviceConfirmation.objects.using(_alias()).bulk_create(
         DeviceConfirmation(
@@ -72,25 +70,32 @@ def answer_confirmation(
 
     def write() -> None:
         commit(device, Draft(CONFIRMED if confirmed else DECLINED, actor, told))
-        asked = DeviceConfirmation.objects.using(_alias()).filter(session_id=checkout, device_id=device.session_id)
+        asked = DeviceConfirmation.objects.using(_alias()).filter(session_id=checkout, device__family=device.family)
         open_one = CheckoutHandoff.objects.using(_alias()).filter(session_id=checkout, closed_at__isnull=True)
         answer = Answer.CONFIRMED if confirmed else Answer.DECLINED
         if not open_one.exists() or not asked.update(answer=answer, answered_at=timezone.now()):
             raise HandoffNotFound
-        if not confirmed:
-            _close(checkout, open_one)
+        if not confirmed and not _close(checkout, open_one):
+            raise HandoffNotFound  # it has just been paid
 
     _rows.in_transaction(f"Session {device.session_id}", write)
+    if not confirmed:
+        _tell_given_up(checkout, Actor("system"), Call(params={"session": str(device.session_id)}))
 
 
 def confirm_devices(handoff_id: uuid.UUID, *, actor: Actor = CONSUMER) -> None:
     """Take down that the consumer, who is about to pay in person, goes on with this cart and not with the others.
 
-    Call it when the person has seen ``Handoff.others`` and sent the form. Raises HandoffNotFound.
+    Call it when the person has seen ``Handoff.others`` and sent the form. A checkout that is over stays as it is.
+    Raises HandoffNotFound, SessionBusy.
     """
-    row = stored_handoff(handoff_id)
-    with transaction.atomic(using=_alias()):
-        head = lock_head(row.session_id)
+    session_id = stored_handoff(handoff_id).session_id
+
+    def write() -> int | None:
+        head = lock_head(session_id)
+        row = stored_handoff(handoff_id)
+        if row.closed_at is not None:
+            return None
         fingerprint = fingerprint_of(row, head)
         now = timezone.now()
         rows = DeviceConfirmation.objects.using(_alias())
@@ -98,8 +103,12 @@ def confirm_devices(handoff_id: uuid.UUID, *, actor: Actor = CONSUMER) -> None:
         others = [device.session_id for device in other_devices(head)]
         rows.filter(session_id=head.session_id, device_id__in=others).update(answer=Answer.CONFIRMED, answered_at=now)
         CheckoutHandoff.objects.using(_alias()).filter(pk=handoff_id).update(confirmed_at=now)
-    with suppress(AgentSessionsError):  # the handoff may have ended the session: then the row alone says it
-        commit(head.session_id, Draft(CONFIRMED, actor, Call(params={"devices": len(others)})))
+        return len(others)
+
+    devices = _rows.in_transaction(f"Session {session_id}", write)
+    if devices is not None:
+        with suppress(AgentSessionsError):  # the handoff may have ended the session: then the row alone says it
+            commit(session_id, Draft(CONFIRMED, actor, Call(params={"devices": devices})))
 
 
 def require_confirmed(row: CheckoutHandoff, head: SessionHead) -> None:
@@ -126,12 +135,18 @@ def give_up_checkout(
     open_one = rows.filter(closed_at__isnull=True)
     if not _rows.in_transaction(f"Session {session_id}", lambda: _close(session_id, open_one)):
         raise HandoffNotFound
+    _tell_given_up(session_id, actor, call)
+
+
+def _tell_given_up(session_id: uuid.UUID, actor: Actor, call: Call) -> None:
     with suppress(AgentSessionsError):  # the handoff may have ended the session
         commit(session_id, Draft(GIVEN_UP, actor, call))
 
 
 def _close(session_id: uuid.UUID, rows: QuerySet[CheckoutHandoff]) -> int:
     """Close a session's checkout and, if the session is over, let go what was held for it; return if it was open."""
+    # The session first, as who pays and who hands over do it; but only if the checkout is there to be closed.
+    Session.objects.using(_alias()).filter(pk__in=rows.values("session_id")).update(head_seq=F("head_seq"))
     now = timezone.now()
     closed = rows.update(closed_at=now, given_up_at=now)
     if closed:

@@ -177,9 +177,7 @@ def _require_totals(read: StateDocument, state: State) -> None:
     raise DocumentRefused("wrong_totals", problem, "/totals")
 
 
-def _require_allowed(
-    state: State, agent: Agent, consumer: str, merchant: str, scope: Scope, ctx: StoreContext
-) -> None:
+def _require_allowed(state: State, agent: Agent, consumer: str, merchant: str, scope: Scope, ctx: StoreContext) -> None:
     """Ask the rules about the cart as if the receiving agent had filled it. Raises DocumentRefused."""
     offered = offer()
     now = timezone.now()

@@ -9,7 +9,7 @@ from agent_sessions.domain.calls import HANDED_OVER, NO_CALL, TAKEN_BACK, Call
 from agent_sessions.domain.identity import AGENT, Actor, may_decide
 from agent_sessions.exceptions import InvalidValue, NotHeld, SessionHeld
 from agent_sessions.selectors._heads import SessionHead, require_live
-from agent_sessions.selectors.actors import last_of_kind, person_acted_since
+from agent_sessions.selectors.actors import waits_unanswered
 from agent_sessions.services._commit import Committed, commit
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._texts import sealed_note
@@ -56,17 +56,11 @@ def take_back(
         require_live(head, now)
         if not head.held_by:
             raise NotHeld(head.session_id)
-        if not (_waits_unanswered(head) if actor.kind == "agent" else may_decide(head.held_by, actor)):
+        if not (waits_unanswered(head) if actor.kind == "agent" else may_decide(head.held_by, actor)):
             raise SessionHeld(head.session_id, head.held_by)
         return _held_by("")
 
     return commit(session, Draft(TAKEN_BACK, actor, call, private=sealed_note(note)), row=give_back)
-
-
-def _waits_unanswered(head: SessionHead) -> bool:
-    """Tell whether the agent has asked for a person and nobody has come."""
-    asked = last_of_kind(head.session_id, HANDED_OVER)
-    return asked.actor.kind == "agent" and not person_acted_since(head.session_id, asked.seq)
 
 
 def _held_by(person: str) -> RowChange:

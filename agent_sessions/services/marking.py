@@ -18,12 +18,13 @@ from functools import partial
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from agent_sessions.audit.events import format_time
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import SYSTEM
+from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.patch import apply_patch
 from agent_sessions.domain.references import CONSUMER, moved_references, reference, references
 from agent_sessions.exceptions import (
@@ -34,6 +35,7 @@ from agent_sessions.exceptions import (
     SessionDamaged,
     SessionEnded,
     SessionNotFound,
+    SessionPaused,
     VersionConflict,
 )
 from agent_sessions.models import SessionReference, StoreChange
@@ -75,30 +77,37 @@ class Marked:
 
 @dataclass(slots=True)
 class _Run:
-    left: int
+    """What a run may still do: sessions to look at, changes to carry."""
+
+    sessions: int
+    changes: int
     marked: int = 0
     failed: int = 0
 
+    @property
+    def is_over(self) -> bool:
+        return self.sessions <= 0 or self.changes <= 0
+
 
 def mark_stale(*, limit: int = 500) -> Marked:
-    """Mark the parts that reported changes are about in the sessions that depend on them, up to ``limit`` sessions.
+    """Mark the parts that reported changes are about in the sessions that depend on them.
 
-    Paused sessions too: they go on with what is so. Safe to run twice at once and to stop anywhere. A session that
-    fails is logged, holds up no other, and is tried again a minute later. Up to ``limit`` changes that were done with a
-    day ago are deleted. Raises InvalidValue for a limit below 1.
+    Up to ``limit`` changes are carried into up to ``limit`` sessions; ten times as many that no session depends on are
+    done with at once. Paused sessions are marked too: they go on with what is so. Safe to run twice at once and to stop
+    anywhere. A session that fails is logged, holds up no other, and is tried again a minute later. Changes that were
+    done with a day ago are deleted, ten times ``limit`` at most. Raises InvalidValue for a limit below 1.
     """
     if type(limit) is not int or limit < 1:
         raise InvalidValue("/limit", "Send how many sessions one run deals with: a whole number, 1 or more.")
-    run, done = _Run(limit), 0
-    while run.left > 0:
-        change = _claim()
-        if change is None:
-            break
+    run = _Run(sessions=limit, changes=limit)
+    done, stopped = _dismiss(10 * limit)
+    while not run.is_over and (change := _claim()) is not None:
+        run.changes -= 1
         done += _work(change, run)
     old = old_changes()
-    if some := list(old.values_list("pk", flat=True)[:limit]):
-        old.filter(pk__in=some).delete()
-    return Marked(done, run.marked, run.failed, remaining=run.left <= 0 and open_changes().exists())
+    if some := list(old.values_list("pk", flat=True)[: 10 * limit]):
+        old.filter(pk__gte=min(some), pk__lte=max(some)).delete()
+    return Marked(done, run.marked, run.failed, remaining=(stopped or run.is_over) and open_changes().exists())
 
 
 def mark_if_overtaken(head: SessionHead, before: State, patch: Patch, *, since: datetime) -> None:
@@ -124,14 +133,28 @@ def _mark_overtaken(session_id: uuid.UUID, merchant: str, refs: Collection[str],
             _mark(session_id, changes)
 
 
-def _claim() -> StoreChange | None:
-    """Take the first open change that nobody works on."""
+def _unclaimed() -> QuerySet[StoreChange]:
     now = timezone.now()
     # A claim from the future is one of before a clock was set back.
     free = Q(claimed_until__isnull=True) | Q(claimed_until__lte=now) | Q(claimed_until__gt=now + LEASE)
+    return open_changes().filter(free).order_by("id")
+
+
+def _dismiss(limit: int) -> tuple[int, bool]:
+    """Be done with what no session depends on, among the first changes; return how many, and whether there are more."""
+    first = list(_unclaimed().values_list("pk", flat=True)[:limit])
+    if not first:
+        return 0, False
+    dependants = SessionReference.objects.filter(ref=OuterRef("ref"))
+    nobodys = _unclaimed().filter(pk__gte=first[0], pk__lte=first[-1]).exclude(ref__startswith=f"{CONSUMER}:")
+    return nobodys.exclude(Exists(dependants)).order_by().update(done_at=timezone.now()), len(first) == limit
+
+
+def _claim() -> StoreChange | None:
+    """Take the first open change that nobody works on."""
     while True:
-        change = open_changes().filter(free).order_by("id").first()
-        if change is None or _move(change, claimed_until=now + LEASE):
+        change = _unclaimed().first()
+        if change is None or _move(change, claimed_until=timezone.now() + LEASE):
             return change
 
 
@@ -150,8 +173,8 @@ def _move(change: StoreChange, **columns: object) -> bool:
 def _work(change: StoreChange, run: _Run) -> bool:
     """Go on with a change; return whether it is done with."""
     failed = 0
-    while run.left > 0:
-        some = dependants(change, min(_BATCH, run.left))
+    while run.sessions > 0:
+        some = dependants(change, min(_BATCH, run.sessions))
         if not some:
             if failed:
                 _try_again(change)
@@ -180,7 +203,7 @@ def _mark_batch(some: list[uuid.UUID], change: StoreChange, run: _Run) -> int:
         except AgentSessionsError:
             logger.exception("Session %s could not be marked as stale; it is tried again.", session_id)
             failed += 1
-    run.left -= len(some)
+    run.sessions -= len(some)
     run.failed += failed
     return failed
 
@@ -201,7 +224,7 @@ def _mark(session_id: uuid.UUID, changes: Iterable[StoreChange]) -> bool:
     for _ in range(_ATTEMPTS - 1):
         try:
             return _mark_once(session_id, changes)
-        except VersionConflict:
+        except (VersionConflict, SessionPaused):
             continue
     return _mark_once(session_id, changes)
 
@@ -215,7 +238,9 @@ def _mark_once(session_id: uuid.UUID, changes: Iterable[StoreChange]) -> bool:
         return False
     patch: Patch = {"stale": {"parts": parts}}
     call = Call(params={"parts": len(parts)})
-    commit(head, Draft(MARKED, SYSTEM, call, patch=patch, expected_version=head.version), row=_paused_or_not)
+    # A change of the row costs the single statement of other writes, so only where nothing else would be let in.
+    row = _although_paused if head.status is Status.PAUSED else None
+    commit(head, Draft(MARKED, SYSTEM, call, patch=patch, expected_version=head.version), row=row)
     return True
 
 
@@ -239,7 +264,7 @@ def _new_parts(state: State, refs: Collection[str], changes: Iterable[StoreChang
     return parts
 
 
-def _paused_or_not(head: SessionHead, now: datetime) -> RowChange:
+def _although_paused(head: SessionHead, now: datetime) -> RowChange:
     require_live(head, now)
     return RowChange({})
 

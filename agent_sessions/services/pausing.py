@@ -14,7 +14,7 @@ from agent_sessions.domain.identity import AGENT, Actor
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.exceptions import NotPaused, SessionHeld, SessionPaused
 from agent_sessions.selectors._heads import SessionHead, require_changeable, require_live
-from agent_sessions.selectors.actors import last_of_kind
+from agent_sessions.selectors.actors import paused_by
 from agent_sessions.services._commit import Committed, commit
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._texts import sealed_note
@@ -76,6 +76,6 @@ def resume_session(
 def _require_agents_own_pause(head: SessionHead) -> None:
     if head.held_by:
         raise SessionHeld(head.session_id, head.held_by)
-    paused_by = last_of_kind(head.session_id, PAUSED).actor
-    if paused_by.is_person:
-        raise SessionPaused(head.session_id, by=paused_by.kind)
+    who = paused_by(head)
+    if who.is_person:
+        raise SessionPaused(head.session_id, by=who.kind)

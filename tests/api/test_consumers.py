@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from agent_sessions.exceptions import (
     AgentSessionsError,
     DevicesUnconfirmed,
     HandoffClosed,
+    HandoffNotFound,
     InvalidAssertion,
     InvalidValue,
 )
@@ -24,6 +26,7 @@ from agent_sessions.selectors._heads import lock_head
 from agent_sessions.selectors.handoffs import stored_handoff
 from tests.api.conftest import AgentClient
 from tests.conftest import SHOPPING_AGENT
+from tests.faults.support import at_once
 
 pytestmark = pytest.mark.django_db
 IN_PROGRESS = "/session/in-progress"
@@ -439,3 +442,44 @@ def test_opening_a_session_counts_what_is_in_progress_without_reading_it(monkeyp
     monkeypatch.setattr(sys.modules["agent_sessions.selectors.in_progress"], "_state", None)
 
     assert agent.data("POST", "/session", {}, status=201)["in_progress"] == 5
+
+
+def test_who_comes_too_late_confirms_nothing() -> None:
+    phone, voice = agent_of("anna", "Phone"), agent_of("anna", "Voice")
+    row = checkout(phone)
+    voice.data("DELETE", f"{IN_PROGRESS}/{row.session_id}")
+
+    services.confirm_devices(row.pk)
+
+    assert stored_handoff(row.pk).confirmed_at is None
+    assert DeviceConfirmation.objects.get().answer == ""
+    assert selectors.events(row.session_id)[-1]["kind"] == "checkout.given_up"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("ends", [True, False])
+def test_of_an_order_and_a_no_one_comes_first(ends: bool, configure: Any) -> None:
+    """C2: declined and ordered at once, it is one of them, and whoever is too late is told so."""
+    configure(END_ON_HANDOFF=ends, MAX_SESSIONS=0)
+    for number in range(4):
+        phone, voice = agent_of(f"anna {number}", "Phone"), agent_of(f"anna {number}", "Voice")
+        row = checkout(phone)
+        device = head_of(voice)
+        services.answer_confirmation(device, row.session_id, confirmed=True)
+        device = head_of(voice)
+
+        paid, declined = at_once(
+            [
+                partial(order, row, f"A-{number}"),
+                partial(services.answer_confirmation, device, row.session_id, confirmed=False),
+            ]
+        )
+
+        after = stored_handoff(row.pk)
+        assert [paid is None, declined is None].count(True) == 1, (paid, declined)
+        assert (after.order_ref != "") == (paid is None)
+        assert (after.given_up_at is not None) == (declined is None)
+        assert isinstance(paid, HandoffClosed | DevicesUnconfirmed | None)
+        assert isinstance(declined, HandoffNotFound | None)
+        for one in (row.session_id, device.session_id):
+            assert selectors.verify_session(one).ok

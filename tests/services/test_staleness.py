@@ -264,11 +264,33 @@ def test_the_limit_bounds_a_run_and_the_next_one_goes_on(shop: Shelf, opened: An
     services.report_change("item", ["mug"], "price")
     services.report_change("item", ["pot"], "price")
     assert [services.mark_stale(limit=2) for _ in range(3)] == [
+        Marked(1, 2, 0, True),
         Marked(0, 2, 0, True),
-        Marked(0, 2, 0, True),
-        Marked(2, 1, 0, False),
+        Marked(1, 1, 0, False),
     ]
     assert [len(parts(one)) for one in sessions] == [1] * 5
+
+
+def test_the_changes_of_a_whole_catalogue_that_concern_nobody_are_few_queries(shop: Shelf, opened: Any) -> None:
+    """X2: a nightly import."""
+    one = with_item(opened)
+    services.report_change("item", [*(f"sku-{number}" for number in range(3000)), "mug"], "price")
+    with CaptureQueriesContext(connection) as captured:
+        assert services.mark_stale() == Marked(3001, 1, 0, False)
+    assert len(captured) < 30
+    assert parts(one).keys() == {"item:mug"}
+
+
+def test_the_changes_of_one_run_are_bounded_too(shop: Shelf, opened: Any) -> None:
+    one = with_item(opened, consumer="pseudonym-1")
+    services.report_change("consumer", [f"pseudonym-{number}" for number in (2, 3, 1)], "loyalty")
+    assert [services.mark_stale(limit=1) for _ in range(3)] == [
+        Marked(1, 0, 0, True),
+        Marked(1, 0, 0, True),
+        Marked(0, 1, 0, True),
+    ]
+    assert services.mark_stale(limit=1) == Marked(1, 0, 0, False)
+    assert len(parts(one)) == 1
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, None])
@@ -424,6 +446,25 @@ def test_a_change_that_is_reported_and_carried_while_an_item_is_added_is_not_mis
     call("cart.add", one, item_id="mug")
     assert parts(one).keys() == {"item:mug"}
     is_sound(one)
+
+
+def test_what_is_taken_out_while_the_job_looks_is_not_marked(
+    shop: Shelf, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X2: a mark is of the state that was looked at."""
+    one = with_item(opened)
+    services.report_change("item", ["mug"], "price")
+    real = marking._new_parts
+
+    def overtaken(*args: Any) -> Any:
+        found = real(*args)
+        if head(one).version == 2:
+            call("cart.remove", one, item_id="mug")
+        return found
+
+    monkeypatch.setattr(marking, "_new_parts", overtaken)
+    assert services.mark_stale() == Marked(1, 0, 0, False)
+    assert parts(one) == {}
 
 
 @pytest.mark.django_db(transaction=True)

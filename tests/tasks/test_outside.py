@@ -30,5 +30,5 @@ def test_holds_are_released_up_to_the_limit(due: None) -> None:
 
 
 def test_changes_are_carried_up_to_the_limit(reported: list[Any]) -> None:
-    assert run(mark_stale_sessions, limit=2) == {"changes": 0, "sessions": 2, "failed": 0, "remaining": True}
-    assert run(mark_stale_sessions) == {"changes": 2, "sessions": 1, "failed": 0, "remaining": False}
+    assert run(mark_stale_sessions, limit=2) == {"changes": 1, "sessions": 2, "failed": 0, "remaining": True}
+    assert run(mark_stale_sessions) == {"changes": 1, "sessions": 1, "failed": 0, "remaining": False}
