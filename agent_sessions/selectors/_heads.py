@@ -219,9 +219,7 @@ def authenticate_repeat(token: str) -> SessionHead:
     revoked, has been erased or is quarantined.
     """
     head, revoked = _by_token(token)
-    gone = (
-        head.status is Status.QUARANTINED or head.end_reason == EndReason.REVOKED.value or head.wrapped_key is None
-    )
+    gone = head.status is Status.QUARANTINED or head.end_reason == EndReason.REVOKED.value or head.wrapped_key is None
     if revoked or (gone and not head.is_live()):
         raise InvalidToken
     return head
