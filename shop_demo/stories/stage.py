@@ -18,11 +18,9 @@ from agent_sessions.store.steps import step_rules
 from shop_demo.agent import Agent, Refused
 from shop_demo.human import Human, Page
 from shop_demo.jobs import run_jobs
-from shop_demo.models import Order, ProviderCharge, Variant
+from shop_demo.models import Order, Variant
 from shop_demo.steps import PAYMENT
 from shop_demo.web import Problem, fetch
-
-SHOPKEEPER = Actor("staff", "1")
 
 
 class StoryAgent(Agent):
@@ -191,10 +189,3 @@ class Stage:
     def orders(self, *sessions: str) -> int:
         """Count the orders that came of these sessions."""
         return Order.objects.filter(session_id__in=[uuid.UUID(one) for one in sessions]).count()
-
-    def charged(self, *sessions: str) -> int:
-        """Return the cents that the payment provider has taken for these sessions and not given back."""
-        orders = Order.objects.filter(session_id__in=[uuid.UUID(one) for one in sessions])
-        keys = [order.payment.key for order in orders.select_related("payment")]
-        kept = ProviderCharge.objects.filter(key__in=keys, outcome="succeeded")
-        return sum(kept.values_list("amount", flat=True))
