@@ -16,6 +16,7 @@ export PYTHONWARNINGS ?= default
 .PHONY: demo serve test check bench clean
 
 demo serve: export SITE_URL = http://localhost:$(PORT)
+demo serve: export LOG_DIRECTORY ?= $(CURDIR)/demo-log
 
 demo: $(VENV)/ready
 	@$(VENV)/bin/python manage.py demo $(if $(ONCE),--once) $(if $(STORY),--story $(STORY))
@@ -39,14 +40,14 @@ bench: $(BENCH_VENV)/ready
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
 
 # A folder made by another Python, or older than what it should hold, is made anew.
-$(VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/celery.txt
+$(VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/celery.txt requirements/pkcs11.txt
 	@echo "Setting up $(VENV), which takes a minute or so."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	@touch $@
 
-$(BENCH_VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/celery.txt requirements/bench.txt
+$(BENCH_VENV)/ready: requirements/base.txt requirements/dev.txt requirements/postgres.txt requirements/celery.txt requirements/pkcs11.txt requirements/bench.txt
 	rm -rf $(BENCH_VENV)
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -r requirements/bench.txt

@@ -6,6 +6,7 @@ docs/settings.md has a row for each id.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,8 +16,10 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 
+from agent_sessions.audit.vkeys import is_key_name
 from agent_sessions.conf import DEFAULTS, MINIMUM_TTL, settings
-from agent_sessions.exceptions import AgentSessionsError, NoStore
+from agent_sessions.domain.retention import kept_for_good
+from agent_sessions.exceptions import AgentSessionsError, InvalidValue, NoStore
 
 _DATABASES = ("postgresql", "sqlite")
 _QUOTE = (300, 900)
@@ -60,11 +63,24 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(map(_is_text, value))
 
 
+def _are_pointers(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) and one.startswith("/") for one in value)
+
+
+def _are_maps(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(one, Mapping) and all(map(_is_text, one)) and _is_text(one.get("class")) for one in value
+    )
+
+
 _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "SITE": (_is_text, "text such as 'https://shop.example'"),
     "MERCHANT": (lambda value: isinstance(value, str) and 0 < len(value) <= 200, "text of 1 to 200 characters"),
     "MASTER_KEYS": (_is_text_map, "a map from key id to base64 of 32 bytes"),
     "KEY_PROVIDER": (_is_text, "the dotted path of a callable that returns a KeyProvider"),
+    "KEY_FILE": (_is_text, "the path of a file, or ''"),
+    "PKCS11": (_is_text_map, "a map with MODULE, TOKEN and PIN_FILE"),
+    "ERASURE_HORIZON_DAYS": (_is_count, "a whole number of days"),
     "TTL": (_is_ttl, "a map from kind (1 to 32 characters) to whole seconds"),
     "TRANSFER_GRANT_TTL": (_is_count, "a whole number of seconds"),
     "STORAGE": (lambda value: value in ("hybrid", "history"), "'hybrid' or 'history'"),
@@ -97,6 +113,12 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "BIND_TO": _one_of("", "address", "key"),
     "SIGNATURES": _one_of("record", "require"),
     "SIGNATURE_DIRECTORIES": (_are_texts, "a list of origins such as 'https://agent.example'"),
+    "RETENTION": (lambda value: isinstance(value, Mapping), "a map from rules to what is different"),
+    "LEGAL_HOLD_REVIEW_DAYS": (_is_count, "a whole number of days"),
+    "PAYMENT_DATA_EXEMPT": (_are_pointers, "a list of JSON pointers such as '/shopping/lines/*/item'"),
+    "LOG_SINKS": (_are_maps, "a list of maps with name, class and the options of the class"),
+    "LOG_SINKS_NEEDED": (lambda value: value is None or _is_count(value), "a whole number, 1 or more, or None for all"),
+    "LOG_ORIGIN": (_is_text, "text such as 'shop.example/agent-sessions', or ''"),
 }
 
 
@@ -164,6 +186,107 @@ def _wrong_values() -> Iterator[CheckMessage]:
             hint="Set it to the origin of the site, such as 'https://shop.example'.",
             id="agent_sessions.W002",
         )
+
+
+@register(Tags.compatibility)
+def check_retention(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E020, W005 and W006: how long what sessions say is kept."""
+    if check_settings(None):
+        return []
+    try:
+        rules = settings.retention_rules
+    except InvalidValue as wrong:
+        return [
+            Error(
+                f"AGENT_SESSIONS{wrong.path}: {wrong.problem}",
+                hint="Until it is put right, nothing is purged. docs/settings.md tells what a rule has.",
+                id="agent_sessions.E020",
+            )
+        ]
+    kept = [
+        Warning(
+            f"AGENT_SESSIONS['RETENTION'] has no rule for the class {name!r} of some sessions, which is kept for good: "
+            f"{', '.join(which)}.",
+            hint="Keep the rule and set its maximum_days to as long as the law asks for.",
+            id="agent_sessions.W005",
+        )
+        for name, which in kept_for_good(rules, settings.kinds).items()
+    ]
+    unknown = [
+        Warning(
+            f"AGENT_SESSIONS/RETENTION/{rule.name}/kinds has {kind!r}, which no session is of.",
+            hint="The kinds are the keys of TTL. A kind that was given up stays until its last session is purged.",
+            id="agent_sessions.W006",
+        )
+        for rule in rules
+        for kind in rule.kinds
+        if kind not in settings.kinds
+    ]
+    return [*kept, *unknown]
+
+
+@register(Tags.compatibility)
+def check_log(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E021 and E022: where tree heads go (A4)."""
+    if check_settings(None):
+        return []
+    return [*_wrong_sinks(), *_wrong_origin()]
+
+
+def _wrong_sinks() -> Iterator[CheckMessage]:
+    from agent_sessions.sinks import configured_sinks
+
+    hint = "Until it is put right, nothing is put into the log. docs/settings.md lists the sinks and their options."
+    try:
+        sinks = configured_sinks()
+    except InvalidValue as wrong:
+        yield Error(f"AGENT_SESSIONS{wrong.path}: {wrong.problem}.", hint=hint, id="agent_sessions.E021")
+        return
+    if len({sink.name for sink in sinks}) < len(sinks):
+        yield Error("Two of AGENT_SESSIONS['LOG_SINKS'] have one name.", hint=hint, id="agent_sessions.E021")
+    if settings.log_sinks_needed is not None and settings.log_sinks_needed > len(sinks):
+        yield Error(
+            f"AGENT_SESSIONS['LOG_SINKS_NEEDED'] is more than the {len(sinks)} sinks there are.",
+            hint="Name more sinks, or leave it out for all of them.",
+            id="agent_sessions.E021",
+        )
+
+
+def _wrong_origin() -> Iterator[CheckMessage]:
+    if not is_key_name(settings.log_origin) or len(settings.log_origin) > 180:
+        yield Error(
+            "AGENT_SESSIONS['LOG_ORIGIN'] cannot be the name of a log.",
+            hint="Give up to 180 characters without spaces and plus signs, such as 'shop.example/agent-sessions'.",
+            id="agent_sessions.E022",
+        )
+
+
+@register(Tags.security, deploy=True)
+def check_log_leaves_the_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W011 and W012: what the log is worth against someone with rights on the database."""
+    if check_settings(None) or check_log(None):
+        return []
+    from agent_sessions.sinks import configured_sinks
+
+    sinks = configured_sinks()
+    if not sinks:
+        return [
+            Warning(
+                "AGENT_SESSIONS['LOG_SINKS'] names no sink, so no tree head of the log leaves the database.",
+                hint="Who can change the database can then change the log as well. Name one on another machine.",
+                id="agent_sessions.W011",
+            )
+        ]
+    if not any(sink.readable for sink in sinks):
+        return [
+            Warning(
+                "None of AGENT_SESSIONS['LOG_SINKS'] can be read back.",
+                hint="After a restore from a backup a head could be signed that contradicts one already given out. Add "
+                "a DirectorySink or a StorageSink.",
+                id="agent_sessions.W012",
+            )
+        ]
+    return []
 
 
 @register(Tags.compatibility)
@@ -305,7 +428,7 @@ def _wrong_signatures() -> Iterator[CheckMessage]:
 
 @register(Tags.security)
 def check_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E005 and W001: whether there is a safe master key. Nothing works with an unsafe one outside DEBUG."""
+    """E005, W001 and W010: whether there is a safe master key. Nothing works with an unsafe one outside DEBUG."""
     if check_settings(None):
         return []  # one thing at a time: a wrong setting is reported there
     try:
@@ -322,7 +445,22 @@ def check_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
                 id="agent_sessions.W001",
             )
         ]
+    inside = _inside_project(settings.key_file)
+    if inside:
+        return [
+            Warning(
+                f"AGENT_SESSIONS['KEY_FILE'] is inside the project's folder ({inside}).",
+                hint="Move it to where neither the repository nor the backup of the database takes it along.",
+                id="agent_sessions.W010",
+            )
+        ]
     return []
+
+
+def _inside_project(path: str) -> str:
+    """Return the project's folder if the path is in it and the project says which folder that is (BASE_DIR)."""
+    folder = getattr(django_settings, "BASE_DIR", None)
+    return str(folder) if path and folder and Path(path).resolve().is_relative_to(Path(folder).resolve()) else ""
 
 
 def _no_key(message: str) -> CheckMessage:

@@ -16,6 +16,7 @@ from django.conf import settings as django_settings
 from django.utils.module_loading import import_string
 
 from agent_sessions.crypto.keys import KeyProvider, LocalKeyProvider, decode_master_key
+from agent_sessions.domain.retention import RetentionRule, parse_rules
 from agent_sessions.exceptions import KeyProblem
 
 DEFAULTS: dict[str, Any] = {
@@ -23,6 +24,9 @@ DEFAULTS: dict[str, Any] = {
     "MERCHANT": "default",
     "MASTER_KEYS": {},
     "KEY_PROVIDER": "agent_sessions.conf.settings_key_provider",
+    "KEY_FILE": "",
+    "PKCS11": {},
+    "ERASURE_HORIZON_DAYS": 30,
     "TTL": {"standard": 1800, "quote": 600, "approval": 1800, "payment": 10800, "consumer": 86400},
     "TRANSFER_GRANT_TTL": 300,
     "CONSUMER_ASSERTION_TTL": 86400,
@@ -57,6 +61,12 @@ DEFAULTS: dict[str, Any] = {
     "BIND_TO": "",
     "SIGNATURES": "record",
     "SIGNATURE_DIRECTORIES": [],
+    "RETENTION": {},
+    "LEGAL_HOLD_REVIEW_DAYS": 180,
+    "PAYMENT_DATA_EXEMPT": [],
+    "LOG_SINKS": [],
+    "LOG_SINKS_NEEDED": None,
+    "LOG_ORIGIN": "",
 }
 MINIMUM_TTL = 60
 DEVELOPMENT_KEY_ID = "development"
@@ -82,6 +92,21 @@ class Settings:
     def master_keys(self) -> Mapping[str, str]:
         return cast(Mapping[str, str], self._get("MASTER_KEYS"))
 
+    @property
+    def key_file(self) -> str:
+        """Path of the file of master keys, for ``file_key_provider``."""
+        return cast(str, self._get("KEY_FILE"))
+
+    @property
+    def pkcs11(self) -> Mapping[str, str]:
+        """Where the token with the master keys is, for ``pkcs11_key_provider``."""
+        return cast(Mapping[str, str], self._get("PKCS11"))
+
+    @property
+    def erasure_horizon(self) -> timedelta:
+        """How long after an erasure the master keys that backups would need are destroyed at the latest (A7)."""
+        return timedelta(days=self._get("ERASURE_HORIZON_DAYS"))
+
     def ttl(self, kind: str) -> timedelta | None:
         """Time to live of a kind of session, or None for a kind that is not configured."""
         seconds = {**DEFAULTS["TTL"], **self._get("TTL")}.get(kind)
@@ -105,6 +130,16 @@ class Settings:
     def transfer_grant_ttl(self) -> timedelta:
         """How long another agent has to take a session over once the consumer has allowed it."""
         return timedelta(seconds=self._get("TRANSFER_GRANT_TTL"))
+
+    @property
+    def retention_rules(self) -> tuple[RetentionRule, ...]:
+        """The retention rules in force. Raises InvalidValue if the setting cannot be read."""
+        return parse_rules(self._get("RETENTION"))
+
+    @property
+    def legal_hold_review(self) -> timedelta:
+        """After how long somebody asks whether a legal hold is still needed."""
+        return timedelta(days=self._get("LEGAL_HOLD_REVIEW_DAYS"))
 
     @property
     def caches_state(self) -> bool:
@@ -252,9 +287,35 @@ class Settings:
         return tuple(self._get("SIGNATURE_DIRECTORIES"))
 
     @property
+    def payment_data_exempt(self) -> frozenset[str]:
+        """JSON pointers, ``*`` for any key, of identifiers of the shop's own that may look like a card's number."""
+        return frozenset(self._get("PAYMENT_DATA_EXEMPT"))
+
+    @property
+    def log_sinks(self) -> list[Mapping[str, Any]]:
+        """Where tree heads go besides the database (A4): name, class and options of each."""
+        return list(self._get("LOG_SINKS"))
+
+    @property
+    def log_sinks_needed(self) -> int | None:
+        """How many of them must have a tree head before it counts; None for all."""
+        return cast("int | None", self._get("LOG_SINKS_NEEDED"))
+
+    @property
+    def log_origin(self) -> str:
+        """What the names of the log's generations begin with: ``shop.example/agent-sessions``."""
+        host = urlsplit(self.site).netloc or "localhost"
+        return cast(str, self._get("LOG_ORIGIN")) or f"{host}/agent-sessions"
+
+    @property
     def uses_settings_keys(self) -> bool:
         """Whether the master keys come from MASTER_KEYS and not from a provider of the host."""
         return bool(self._get("KEY_PROVIDER") == DEFAULTS["KEY_PROVIDER"])
+
+    @property
+    def uses_key_file(self) -> bool:
+        """Whether the master keys come from the file that KEY_FILE names."""
+        return bool(self._get("KEY_PROVIDER") == "agent_sessions.conf.file_key_provider")
 
     @property
     def key_provider(self) -> KeyProvider:
@@ -286,6 +347,27 @@ def settings_key_provider() -> KeyProvider:
     return _local_provider(keys)
 
 
+def file_key_provider() -> KeyProvider:
+    """Make a key provider of the file that ``KEY_FILE`` names, which has to be outside the repository.
+
+    Raises KeyProblem if it is missing, malformed, or open to others than its owner.
+    """
+    if not settings.key_file:
+        raise KeyProblem("AGENT_SESSIONS['KEY_FILE'] is empty. Name a file, and make it with: make_master_key ID")
+    return _file_provider(settings.key_file)
+
+
+def pkcs11_key_provider() -> KeyProvider:
+    """Make a key provider of the token that ``PKCS11`` names: MODULE, TOKEN, PIN_FILE, and ACTIVE if it is to be fixed.
+
+    Raises KeyProblem if something is missing, or the file of the PIN is open to others than its owner.
+    """
+    where = settings.pkcs11
+    if missing := [name for name in ("MODULE", "TOKEN", "PIN_FILE") if not where.get(name)]:
+        raise KeyProblem(f"AGENT_SESSIONS['PKCS11'] has no {missing[0]}. Give MODULE, TOKEN and PIN_FILE.")
+    return _pkcs11_provider(where["MODULE"], where["TOKEN"], where["PIN_FILE"], where.get("ACTIVE", ""))
+
+
 # Keyed by the whole setting, so an overridden setting gets a provider of its own; what is saved is decoding keys and
 # deriving token keys on every call.
 @lru_cache(maxsize=8)
@@ -297,3 +379,21 @@ def _local_provider(keys: tuple[tuple[str, str], ...]) -> LocalKeyProvider:
 def _development_provider(secret_key: str) -> LocalKeyProvider:
     key = hashlib.sha256(b"agent-sessions development key\0" + secret_key.encode()).digest()
     return LocalKeyProvider({DEVELOPMENT_KEY_ID: key})
+
+
+# One per process: it sees by itself when the file is replaced.
+@lru_cache(maxsize=8)
+def _file_provider(path: str) -> KeyProvider:
+    from agent_sessions.crypto.key_files import FileKeyProvider
+
+    return FileKeyProvider(path)
+
+
+@lru_cache(maxsize=8)
+def _pkcs11_provider(module: str, token: str, pin_file: str, active: str) -> KeyProvider:
+    # Only here, because it needs an extra.
+    from agent_sessions.crypto.key_files import read_private
+    from agent_sessions.crypto.pkcs11 import PKCS11KeyProvider
+
+    pin = read_private(pin_file, what="The file of the token's PIN").decode().strip()
+    return PKCS11KeyProvider(module=module, token=token, pin=pin, active=active)

@@ -69,6 +69,30 @@ class InvalidParameter(AgentSessionsError):
         self.problem = problem
 
 
+class PaymentDataRefused(AgentSessionsError):
+    """A card's number, track data, a security code or a PIN, where none is ever kept (S8). Nothing was stored.
+
+    ``pointer`` is a JSON pointer (RFC 6901) that never holds the value; ``rule`` says what was found there, for
+    programs; ``where`` which part of an HTTP request it is about: body, query, path or header.
+    """
+
+    code = "payment_data_refused"
+    status = 422
+
+    def __init__(self, pointer: str, rule: str, where: str = "") -> None:
+        place = f"{where} {pointer or '/'}".strip()
+        super().__init__(
+            f"{place} holds raw payment data ({rule}). Nothing of the request was kept. Send the token that the "
+            "payment provider gives for the card, with its brand and last four digits if they are needed.",
+            pointer=pointer,
+            rule=rule,
+            **({"where": where} if where else {}),
+        )
+        self.pointer = pointer
+        self.rule = rule
+        self.where = where
+
+
 # Sending a request again
 
 
@@ -669,10 +693,73 @@ class ContentErased(AgentSessionsError):
     code = "content_erased"
     status = 410
 
+    def __init__(self, session_id: object, *, rule: str = "", at: datetime | None = None) -> None:
+        facts = {} if at is None else {"rule": rule, "erased_at": at.isoformat()}
+        why = "" if at is None else f" under rule {rule!r} on {at.date().isoformat()}"
+        super().__init__(
+            f"The content of session {session_id} was erased{why}; its events and artifact remain.",
+            session=str(session_id),
+            **facts,
+        )
+
+
+class SessionNotEnded(AgentSessionsError):
+    """Only what an ended session says is erased; this one is live (A7)."""
+
+    code = "session_not_ended"
+    status = 409
+
     def __init__(self, session_id: object) -> None:
         super().__init__(
-            f"The content of session {session_id} was erased; its events and artifact remain.",
+            f"Session {session_id} has not ended; nothing of it was erased. End it first, or wait for its deadline.",
             session=str(session_id),
+        )
+
+
+class LegallyHeld(AgentSessionsError):
+    """A legal hold keeps the session from being erased, whatever its age and whoever asks (A6).
+
+    ``holds`` are the ids of the holds in force.
+    """
+
+    code = "legally_held"
+    status = 409
+
+    def __init__(self, session_id: object, holds: Sequence[object]) -> None:
+        names = [str(hold) for hold in holds]
+        super().__init__(
+            f"Session {session_id} is under legal hold ({', '.join(names)}); nothing of it was erased. "
+            "It can be once each of them has been lifted.",
+            session=str(session_id),
+            holds=names,
+        )
+        self.session_id = session_id
+        self.holds = tuple(holds)
+
+
+class HoldUnknown(AgentSessionsError):
+    """There is no such legal hold, or it was lifted before (A6)."""
+
+    code = "legal_hold_unknown"
+    status = 404
+
+    def __init__(self, hold_id: object) -> None:
+        super().__init__(
+            f"There is no legal hold {hold_id} in force. `manage.py legal_hold list --all` shows every one.",
+            hold=str(hold_id),
+        )
+
+
+class ErasureUnknown(AgentSessionsError):
+    """There is no such erasure of a consumer (A7)."""
+
+    code = "erasure_unknown"
+    status = 404
+
+    def __init__(self, erasure_id: object) -> None:
+        super().__init__(
+            f"There is no erasure {erasure_id}. Its id stands in its receipt and in the site event erasure.requested.",
+            erasure=str(erasure_id),
         )
 
 
@@ -711,6 +798,40 @@ class KeyProblem(AgentSessionsError):
 
 
 # Audit
+
+
+class NotLogged(AgentSessionsError):
+    """Nothing of a session is in a tree head that counts, or there is no such head or log (A4)."""
+
+    code = "not_logged"
+    status = 404
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem} The sequencer has to run, and the sinks to take its head.", problem=problem)
+
+
+class LogDamaged(AgentSessionsError):
+    """The stored Merkle log cannot be trusted: a node is missing or does not fit the others (A4)."""
+
+    code = "log_damaged"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The audit log is damaged: {problem}. Nothing is signed over it; compare it with the exported tree heads.",
+            problem=problem,
+        )
+        self.problem = problem
+
+
+class NoteRefused(AgentSessionsError):
+    """A signed note, tree head or proof is malformed, or is not signed by those whose signatures are needed (A4)."""
+
+    code = "note_refused"
+    status = 422
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"Not a note to trust: {problem}. Get it again from where it was published.", problem=problem)
+        self.problem = problem
 
 
 class ArtifactNotReady(AgentSessionsError):

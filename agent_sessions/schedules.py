@@ -29,6 +29,31 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": {"expires": 60.0},
     },
+    "agent_sessions.purge_sessions": {
+        "task": "agent_sessions.purge_sessions",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "agent_sessions.finish_erasures": {
+        "task": "agent_sessions.finish_erasures",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
+    "agent_sessions.remind_of_reviews": {
+        "task": "agent_sessions.remind_of_reviews",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "agent_sessions.rewrap_keys": {
+        "task": "agent_sessions.rewrap_keys",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "agent_sessions.sequence_log": {
+        "task": "agent_sessions.sequence_log",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
     "agent_sessions.mark_stale_sessions": {
         "task": "agent_sessions.mark_stale_sessions",
         "schedule": 10.0,

@@ -44,6 +44,17 @@ def expire_approvals(limit: int = 500) -> dict[str, int | bool]:
     return {"expired": expired, "remaining": expired >= limit and bool(selectors.count_lapsed_approvals())}
 
 
+@shared_task(name="agent_sessions.sequence_log", acks_late=True, reject_on_worker_lost=True)
+def sequence_log(limit: int = 50_000) -> dict[str, int | bool]:
+    """Append leaves for up to ``limit`` sessions that have moved, sign the log's head, and export it (A4).
+
+    Return how many ``leaves`` were appended and how many are ``waiting`` for a head that the sinks have, and whether
+    sessions are ``remaining`` for the next run.
+    """
+    done = services.sequence_log(limit=limit)
+    return {"leaves": done.leaves, "waiting": done.waiting, "remaining": done.remaining}
+
+
 @shared_task(name="agent_sessions.resolve_unknown_steps", acks_late=True, reject_on_worker_lost=True)
 def resolve_unknown_steps(limit: int = 100) -> dict[str, int]:
     """Deal with up to ``limit`` steps that were started and not heard of again, by their rules (R2).
@@ -54,6 +65,15 @@ def resolve_unknown_steps(limit: int = 100) -> dict[str, int]:
     return services.resolve_unknown_steps(limit=limit)
 
 
+@shared_task(name="agent_sessions.rewrap_keys", acks_late=True, reject_on_worker_lost=True)
+def rewrap_keys(limit: int = 1000) -> dict[str, int]:
+    """Wrap up to ``limit`` keys anew that an older master key wraps (A8); nothing to do unless one was rotated.
+
+    Return how many were ``done``, are ``left``, and ``failed``.
+    """
+    return asdict(services.rewrap(limit=limit))
+
+
 @shared_task(name="agent_sessions.release_expired_holds", acks_late=True, reject_on_worker_lost=True)
 def release_expired_holds(limit: int = 500) -> dict[str, int | bool]:
     """Release up to ``limit`` holds whose deadline has passed (X1).
@@ -62,6 +82,32 @@ def release_expired_holds(limit: int = 500) -> dict[str, int | bool]:
     """
     released = services.release_expired_holds(limit=limit)
     return {"released": released, "remaining": released >= limit and bool(selectors.count_due_holds())}
+
+
+@shared_task(name="agent_sessions.purge_sessions", acks_late=True, reject_on_worker_lost=True)
+def purge_sessions(limit: int = 500, pause: float = 1.0) -> dict[str, int | bool]:
+    """Erase what its retention rule keeps no longer, up to ``limit`` sessions per rule (A5).
+
+    ``pause`` is how long to rest after each batch, as a share of its time. Return numbers of sessions as ``erased``,
+    ``held`` back by legal holds and ``failed``, and whether the limit left any ``remaining``, for the next run.
+    """
+    done = services.purge(limit=limit, pause=pause)
+    return {"erased": done.erased, "held": done.held, "failed": done.failed, "remaining": done.remaining}
+
+
+@shared_task(name="agent_sessions.finish_erasures", acks_late=True, reject_on_worker_lost=True)
+def finish_erasures(limit: int = 10) -> dict[str, int]:
+    """Go on with interrupted erasures of consumers, and erase what had to be kept until now, ``limit`` of each (A7).
+
+    Return numbers of erasures as ``finished``, of which something is still ``left``, ``failed``, and ``overdue``.
+    """
+    return services.finish_erasures(limit=limit)
+
+
+@shared_task(name="agent_sessions.remind_of_reviews", acks_late=True, reject_on_worker_lost=True)
+def remind_of_reviews(limit: int = 100) -> dict[str, int]:
+    """Remind of up to ``limit`` legal holds whose review is due (A6). Return how many as ``reminded``."""
+    return {"reminded": services.remind_of_reviews(limit=limit)}
 
 
 @shared_task(name="agent_sessions.mark_stale_sessions", acks_late=True, reject_on_worker_lost=True)

@@ -5,7 +5,7 @@ No address ends in a slash: the protocol's do not, and APPEND_SLASH could only r
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from agent_sessions.api import approval_page, documents, handoffs, manifest, openapi
 from agent_sessions.api.base import outside_transactions
@@ -15,6 +15,7 @@ from agent_sessions.api.views import ArtifactView, CapabilityView, SessionView
 app_name = "agent_sessions"
 
 _API = ".well-known/agents/api"
+_resources = [path(one.path, outside_transactions(one.view.as_view()), name=one.name) for one in RESOURCES]
 _artifact = outside_transactions(ArtifactView.as_view())
 _capability = outside_transactions(CapabilityView.as_view())
 
@@ -26,7 +27,8 @@ urlpatterns = [
     path(".well-known/agents/openapi.json", openapi.openapi_json, name="openapi"),
     path(".well-known/agents/session-state.schema.json", documents.state_schema, name="state-schema"),
     path(f"{_API}/session", outside_transactions(SessionView.as_view()), name="session"),
-    *(path(f"{_API}/session/{one.path}", outside_transactions(one.view.as_view()), name=one.name) for one in RESOURCES),
+    # Together, because every other call would be compared with each of them.
+    path(f"{_API}/session/", include(_resources)),
     path(f"{_API}/audit", _artifact, name="audit"),
     path(f"{_API}/audit/<path:rest>", _artifact, name="artifact"),
     path(_API, _capability, name="api"),

@@ -47,12 +47,18 @@ class Handover:
 class Agent:
     """One shopper on one site. ``tell`` is called with a line about every step.
 
+    ``assertion`` is what the shop gave to the customer for whom the agent acts, if it acts for one whom the shop knows.
+
     Every method raises Problem, which says what went wrong and what to do, when the site does not keep to the protocol.
     """
 
-    def __init__(self, site: str, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, site: str, tell: Callable[[str], None], *, name: str = NAME, version: str = VERSION, assertion: str = ""
+    ) -> None:
         self.site = site.rstrip("/")
         self.tell = tell
+        self.name, self.version = name, version
+        self.assertion = assertion
         self.manifest: dict[str, Any] = {}
         self.token = ""
 
@@ -70,7 +76,7 @@ class Agent:
 
     def open_session(self, purpose: str) -> None:
         """Open a session; all that follows belongs to it."""
-        body = {"agent_name": NAME, "agent_version": VERSION, "purpose": purpose}
+        body = {"agent_name": self.name, "agent_version": self.version, "purpose": purpose}
         data = self._send("POST", self._session_address, body)
         self.token = data["session_token"]
         self.tell(f"I have a session until {data['expires_at']}.")
@@ -179,6 +185,8 @@ class Agent:
             found = "; ".join(f"{one.where} {one.message}" for one in result.problems) or "another key signed it"
             raise Problem(f"The record of the session does not verify: {found}.", "Do not trust it; ask the shop.")
         self.tell(f"The record of it has {result.event_count} events and is signed with the shop's key: verified.")
+        if result.logged is not None:
+            self.tell(f"It is leaf {result.logged.leaf_index} of the {result.logged.tree_size} in the shop's log.")
         return answer.body
 
     def call(self, name: str, **params: Any) -> Any:
@@ -204,6 +212,8 @@ class Agent:
     def _patiently(self, method: str, url: str, body: Mapping[str, Any] | None) -> Answer:
         """Send a request; when the site says "later", wait once and send it again."""
         headers = {"X-Agent-Session": self.token} if self.token else {}
+        if self.assertion and not self.token:  # the session that is opened with it knows from then on
+            headers["X-Agent-Consumer"] = self.assertion
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"

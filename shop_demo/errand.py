@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from shop_demo.agent import Agent, Handover
+from shop_demo.agent import NAME, Agent, Handover
 from shop_demo.human import SAMPLE, Human
 from shop_demo.web import Problem
 
@@ -31,12 +31,15 @@ def run(
     wants: Sequence[str] = WANTS,
     voucher: str = VOUCHER,
     pay: bool = False,
+    name: str = NAME,
+    assertion: str = "",
 ) -> Report:
     """Buy one of each of ``wants``. Raises Problem, or Refused where the shop does not do what it should.
 
-    ``tell`` is called with a line of text about every step. ``pay`` plays the human too.
+    ``tell`` is called with a line of text about every step. ``pay`` plays the human too. With ``assertion`` the agent
+    acts for a customer of the shop.
     """
-    agent = Agent(site, tell)
+    agent = Agent(site, tell, name=name, assertion=assertion)
     steps = 7 if pay else 6
     tell(f"[1/{steps}] What does the shop offer?")
     agent.discover()

@@ -18,7 +18,8 @@ logger = logging.getLogger("shop_demo")
 
 
 def run_jobs() -> None:
-    """Mark what is stale, let go what was held too long, find out what became of steps, end what is over.
+    """Mark what is stale, let go what was held too long, find out what became of steps, end what is over, and put
+    into the log what happened.
 
     It is what Celery's beat does elsewhere.
     """
@@ -26,6 +27,7 @@ def run_jobs() -> None:
     services.release_expired_holds()
     services.resolve_unknown_steps()
     services.expire_sessions()
+    services.sequence_log()
 
 
 @contextmanager

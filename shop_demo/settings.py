@@ -80,6 +80,8 @@ TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATIC_ROOT = env.path("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))()
 
+# Where the tree heads of the log go besides the database.
+LOG_DIRECTORY = env("LOG_DIRECTORY", default="")
 AGENT_SESSIONS = {
     "SITE": SITE_URL,
     "SITE_NAME": "Fern & Kiln",
@@ -100,6 +102,9 @@ AGENT_SESSIONS = {
     "PROXIES": env.int("PROXIES", default=0),
     "SIGNATURES": env("SIGNATURES", default="record"),
     "SIGNATURE_DIRECTORIES": env.list("SIGNATURE_DIRECTORIES", default=[]),
+    "LOG_SINKS": [{"name": "directory", "class": "agent_sessions.sinks.DirectorySink", "directory": LOG_DIRECTORY}]
+    if LOG_DIRECTORY
+    else [],
 }
 
 CELERY_BROKER_URL = env("BROKER_URL", default="redis://127.0.0.1:6379/0")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine as clocks
+from django.test import TransactionTestCase
 from django.utils import translation
 
 from agent_sessions import selectors, services
@@ -17,11 +18,20 @@ from agent_sessions.domain.identity import Agent
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.selectors import _cache
 from agent_sessions.services import OpenedSession
+from tests.crypto.softhsm import softhsm  # noqa: F401 - a fixture
+from tests.emptying import empty_tables
 from tests.tampering import Tamper, lived
 
 SHOPPING_AGENT = Agent(name="Shopping helper", version="2.1", operator="Acme Assistants", key="ed25519:k1")
 MORNING = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 """When the tests with a stopped clock begin: a whole second, which every clock and database keeps exactly."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_emptied_quickly() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -62,8 +62,8 @@ class Tamper:
 
     def sealed(self, what: str, number: int, document: object) -> bytes:
         """Seal with the session's own key, as someone could who got hold of the master key as well."""
-        key = selectors.read_head(self.session_id).data_key()
-        return seal_document(key, self.session_id, what, number, document)
+        keys = selectors.read_head(self.session_id).data_keys()
+        return seal_document(keys, self.session_id, what, number, document)
 
     @property
     def versions(self) -> QuerySet[SessionVersion]:

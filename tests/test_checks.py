@@ -33,12 +33,34 @@ def key(raw: bytes) -> dict[str, str]:
     return {"k1": base64.b64encode(raw).decode()}
 
 
+SINK = "agent_sessions.sinks.DirectorySink"
 SITUATIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown setting": ({"TTLS": {}}, "E001", "'TTLS'"),
     "list as steps": ({"STEPS": []}, "E002", "'STEPS'"),
     "steps that are nowhere": ({"STEPS": "tests.services.working.nowhere"}, "E015", "cannot be read: ImportError"),
     "steps that are none": ({"STEPS": "tests.services.working.PATH"}, "E015", "a sequence of StepRule"),
     "two steps of one name": ({"STEPS": "tests.services.working.TWICE"}, "E015", "each with a name of its own"),
+    "list of rules": ({"RETENTION": []}, "E002", "'RETENTION'"),
+    "a rule kept for less than its least": (
+        {"RETENTION": {"order_evidence": {"maximum_days": 30}}},
+        "E020",
+        "/RETENTION/order_evidence/minimum_days",
+    ),
+    "a rule of no class": ({"RETENTION": {"personal": {"class": "secret"}}}, "E020", "/RETENTION/personal/class"),
+    "nothing personal is erased": ({"RETENTION": {"personal": None}}, "W005", "'personal'"),
+    "no rule for orders": ({"RETENTION": {"order_evidence": None}}, "W005", "quote with an order"),
+    "a rule for one merchant": ({"RETENTION": {"personal": {"merchants": ["a"]}}}, "W005", "'personal'"),
+    "a rule for one kind": ({"RETENTION": {"decision_log": {"kinds": ["quote"]}}}, "W005", "standard without an order"),
+    "a rule for no kind": (
+        {
+            "RETENTION": {
+                "more": {"class": "content", "starts": "end", "maximum_days": 9, "basis": "x", "kinds": ["qote"]}
+            }
+        },
+        "W006",
+        "'qote'",
+    ),
+    "no day until a review": ({"LEGAL_HOLD_REVIEW_DAYS": 0}, "E002", "'LEGAL_HOLD_REVIEW_DAYS'"),
     "setting in lower case": ({"site": "https://shop.example"}, "E001", "'site'"),
     "number as site": ({"SITE": 7}, "E002", "'SITE'"),
     "empty merchant": ({"MERCHANT": ""}, "E002", "'MERCHANT'"),
@@ -71,6 +93,32 @@ SITUATIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "key id with a space": ({"MASTER_KEYS": {"my key": key(bytes(range(32)))["k1"]}}, "E005", "my key"),
     "provider that is not there": ({"KEY_PROVIDER": "shop.keys.provider"}, "E005", "KEY_PROVIDER"),
     "provider that is no path": ({"KEY_PROVIDER": "provider"}, "E005", "KEY_PROVIDER"),
+    "text as exempt places": ({"PAYMENT_DATA_EXEMPT": "/item"}, "E002", "'PAYMENT_DATA_EXEMPT'"),
+    "exempt place that is no pointer": ({"PAYMENT_DATA_EXEMPT": ["item"]}, "E002", "'PAYMENT_DATA_EXEMPT'"),
+    "text as sinks": ({"LOG_SINKS": "disk"}, "E002", "'LOG_SINKS'"),
+    "sink without a class": ({"LOG_SINKS": [{"name": "disk"}]}, "E002", "'LOG_SINKS'"),
+    "no sinks needed": ({"LOG_SINKS_NEEDED": 0}, "E002", "'LOG_SINKS_NEEDED'"),
+    "number as origin": ({"LOG_ORIGIN": 1}, "E002", "'LOG_ORIGIN'"),
+    "sink without a name": ({"LOG_SINKS": [{"class": SINK, "directory": "/heads"}]}, "E021", "/LOG_SINKS/0/name"),
+    "sink that is nowhere": ({"LOG_SINKS": [{"name": "a", "class": "nowhere.Sink"}]}, "E021", "/LOG_SINKS/0/class"),
+    "sink that is none": ({"LOG_SINKS": [{"name": "a", "class": "builtins.dict"}]}, "E021", "/LOG_SINKS/0/class"),
+    "sink with an unknown option": (
+        {"LOG_SINKS": [{"name": "a", "class": SINK, "directory": "/heads", "mode": 7}]},
+        "E021",
+        "'mode'",
+    ),
+    "sink with a wrong option": (
+        {"LOG_SINKS": [{"name": "a", "class": SINK, "directory": "heads"}]},
+        "E021",
+        "/LOG_SINKS/0/directory",
+    ),
+    "two sinks of one name": (
+        {"LOG_SINKS": [{"name": "a", "class": SINK, "directory": "/heads"}] * 2},
+        "E021",
+        "have one name",
+    ),
+    "more sinks needed than there are": ({"LOG_SINKS_NEEDED": 1}, "E021", "'LOG_SINKS_NEEDED'"),
+    "origin with a space": ({"LOG_ORIGIN": "shop.example log"}, "E022", "'LOG_ORIGIN'"),
     "slice larger than the state": ({"MAX_SLICE_BYTES": 11, "MAX_STATE_BYTES": 10}, "E007", "MAX_SLICE_BYTES"),
     "no site": ({"SITE": ""}, "W002", "'SITE'"),
 }
@@ -111,6 +159,25 @@ def test_at_its_limit_a_setting_is_good(configure: Any, changes: dict[str, Any])
     configure(**changes)
 
     assert findings() == []
+
+
+@pytest.mark.parametrize(
+    ("sinks", "ids"),
+    [
+        ([], ["W011"]),
+        ([{"name": "a", "class": "agent_sessions.sinks.HttpSink", "url": "https://auditor.example"}], ["W012"]),
+        ([{"name": "a", "class": SINK, "directory": "/heads"}], []),
+    ],
+)
+def test_a_deployment_is_told_what_its_log_is_worth(configure: Any, sinks: list[Any], ids: list[str]) -> None:
+    """A4, O3"""
+    configure(LOG_SINKS=sinks)
+
+    found = run_checks(include_deployment_checks=True)
+
+    ours = [one for one in found if str(one.id) in ("agent_sessions.W011", "agent_sessions.W012")]
+    assert [one.id for one in ours] == [f"agent_sessions.{check}" for check in ids]
+    assert all(one.hint for one in ours)
 
 
 def test_settings_that_are_no_map_are_an_error(settings: Any) -> None:

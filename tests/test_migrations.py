@@ -28,17 +28,27 @@ def test_no_migration_is_missing() -> None:
 # Guards: what is written is not written again
 
 COLUMNS: dict[type[Any], tuple[str, ...]] = {
-    SessionVersion: ("number", "event_seq", "schema", "patch", "snapshot"),
+    SessionVersion: (
+        "number", "event_seq", "schema", "patch", "snapshot", "personal_patch", "personal_snapshot",
+    ),
     AuditEvent: (
         "created_at", "seq", "version", "response_status", "kind", "capability", "policy_result", "canonical",
         "private",
     ),
     Message: ("number", "role", "body", "event_seq", "created_at"),
 }  # fmt: skip
-ERASABLE = {(SessionVersion, "patch"), (SessionVersion, "snapshot"), (AuditEvent, "private"), (Message, "body")}
+ERASABLE = {
+    (SessionVersion, "patch"),
+    (SessionVersion, "snapshot"),
+    (SessionVersion, "personal_patch"),
+    (SessionVersion, "personal_snapshot"),
+    (AuditEvent, "private"),
+    (Message, "body"),
+}
 OTHER: dict[str, Any] = {
     "created_at": timezone.now(), "kind": "cart.paid", "capability": "pay", "policy_result": "deny", "role": "staff",
-    "canonical": b"{}", "patch": b"x", "snapshot": b"x", "private": b"x", "body": b"x",
+    "canonical": b"{}", "patch": b"x", "snapshot": b"x", "personal_patch": b"x",
+    "personal_snapshot": b"x", "private": b"x", "body": b"x",
 }  # fmt: skip
 """Another value of each column; numbers get 77."""
 

@@ -41,7 +41,10 @@ _DONE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRow:
-    """An approval in words. ``reason``, ``question`` and ``answer`` are empty for readers who may not see them."""
+    """An approval in words. ``reason``, ``question`` and ``answer`` are empty for readers who may not see them.
+
+    ``erased`` says that and why they were erased.
+    """
 
     id: str
     standing: SafeString
@@ -61,6 +64,7 @@ class ApprovalRow:
     reason: str
     question: str
     answer: str
+    erased: str
 
 
 def approval_of(head: SessionHead, approval_id: uuid.UUID) -> ApprovalView:
@@ -96,6 +100,7 @@ def row_of(approval: ApprovalView, *, with_words: bool) -> ApprovalRow:
         reason=_lines(approval.reason) if with_words else "",
         question=_lines(approval.question) if with_words else "",
         answer=_lines(approval.answer) if with_words else "",
+        erased="" if approval.erased is None else approval.erased.text,
     )
 
 

@@ -152,6 +152,12 @@ def cart_of(state: State) -> Cart:
     )
 
 
+def document_of(state: State, *, everything: bool) -> tuple[str, list[str]]:
+    """Return a state as JSON, as far as the reader may see it, and the names of the parts that are left out."""
+    shown = state if everything else _open_parts(state)
+    return _written(shown), [] if everything else [name for name, value in _private_parts(state).items() if value]
+
+
 def told(before: State, after: State, *, everything: bool) -> list[Told]:
     """Say what changed between two states; without ``everything``, of what is private only that it changed."""
     if everything:

@@ -66,7 +66,7 @@ def _line(event: Mapping[str, Any], changes: Mapping[int, Sequence[Told]]) -> Li
         who=wording.actor_words(str(event.get("actor", ""))),
         capability=clipped(str(event.get("capability", ""))),
         method=clipped(str(event.get("method", ""))),
-        params=_params(event.get("params")),
+        params=params_words(event.get("params")),
         policy=wording.mark(wording.BAD, "refused") if denied else wording.mark(wording.GOOD, "allowed"),
         rule=clipped(str(event.get("policy_rule", ""))),
         status=wording.mark(wording.BAD if status >= 500 else wording.WARNING, str(status))
@@ -91,7 +91,7 @@ def _time(text: object) -> SafeString:
         return format_html("{}", "unreadable time")
 
 
-def _params(params: object) -> str:
+def params_words(params: object) -> str:
     """Write the parameters that the chain shows to everybody; private ones read ``****`` there."""
     if not isinstance(params, dict):
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import django
 from django.contrib import messages
@@ -17,8 +17,12 @@ from django.urls import reverse
 from agent_sessions import selectors, services
 from agent_sessions.admin import history, wording
 from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
-from agent_sessions.admin.content import Told, shown_of, told
+from agent_sessions.admin.content import Told, shown_of
+from agent_sessions.admin.evidence import MAY_VIEW
+from agent_sessions.admin.evidence_page import evidence_page
 from agent_sessions.admin.facts import Fact, facts_of, links_of
+from agent_sessions.admin.timeline import timeline_page
+from agent_sessions.admin.travel import find_version, travel_page
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import (
@@ -33,7 +37,8 @@ from agent_sessions.exceptions import (
     VersionNotFound,
 )
 from agent_sessions.models import Session
-from agent_sessions.selectors import SessionHead, admin_lists
+from agent_sessions.selectors import ErasedNote, SessionHead, admin_lists
+from agent_sessions.selectors._keys import DataClass
 
 if TYPE_CHECKING:
     from agent_sessions.admin.sessions import SessionAdmin
@@ -46,11 +51,24 @@ _VERSIONS = 20
 _TURNS = 50
 
 
+_ERASED: Final = {
+    "content": (
+        "The content of this session was erased",
+        "Its events and its artifact remain; they hold no content.",
+    ),
+    "personal": (
+        "What this session said of people was erased",
+        "Gone are the words of people and agents and what was known of the customer.",
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of a session: its address below the session's, its name for ``reverse``, and its tab, if it has one.
 
-    ``answers``: it takes a form too, and checks the permission for that itself.
+    ``answers``: it takes a form too, and checks the permission for that itself. ``needs`` is a permission without which
+    its tab is not shown.
     """
 
     route: str
@@ -58,16 +76,20 @@ class Page:
     name: str
     tab: str = ""
     answers: bool = False
+    needs: str = ""
 
 
 PAGES = (
     Page("", "overview", "change", "Overview"),
+    Page("timeline/", "timeline", "timeline", "Timeline"),
+    Page("at/", "at", "at"),
+    Page("at/<int:number>/", "version_at", "version_at"),
     Page("versions/", "versions", "versions", "Versions"),
-    Page("versions/<int:number>/", "version", "version"),
     Page("events/", "events", "events", "Events"),
     Page("conversation/", "conversation", "conversation", "Conversation"),
     Page("approvals/", "approvals", "approvals", "Approvals"),
     Page("approvals/<uuid:approval_id>/", "approval", "approval", answers=True),
+    Page("evidence/", "evidence", "evidence", "Evidence", answers=True, needs=MAY_VIEW),
     Page("artifact", "artifact", "artifact"),
 )
 
@@ -125,32 +147,14 @@ class SessionPages:
             "versions", rows=rows, known=bool(changes), **_neighbours(first, last, page.head.version, _VERSIONS)
         )
 
-    def version(self, request: HttpRequest, session_id: uuid.UUID, number: int) -> HttpResponse:
-        page = _Reading(self._admin, request, session_id)
-        if not 1 <= number <= page.head.version:
-            raise Http404(f"Session {session_id} has the versions 1 to {page.head.version}, not {number}.")
-        infos = page.read(lambda: selectors.versions(session_id, after=number - 1, limit=1)) or []
-        step = next(iter(page.read(lambda: admin_lists.steps(page.head, after=number - 1, limit=1)) or []), None)
-        state = page.read(lambda: selectors.state_at_version(page.head, number).state) if step is not None else None
-        return page.shown(
-            "version",
-            crumb=f"Version {number}",
-            number=number,
-            latest=number == page.head.version,
-            made=[
-                {
-                    "time": wording.moment(info.created_at),
-                    "what": wording.kind_words(info.kind),
-                    "who": wording.actor_words(info.actor),
-                    "event": info.event_seq,
-                }
-                for info in infos
-            ],
-            changes=None if step is None else told(step.before, step.after, everything=page.may_read_content),
-            earlier=number - 1,
-            later=number + 1 if number < page.head.version else 0,
-            **shown_of(state, everything=page.may_read_content),
-        )
+    def timeline(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        return timeline_page(_Reading(self._admin, request, session_id), request)
+
+    def at(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        return find_version(_Reading(self._admin, request, session_id), request)
+
+    def version_at(self, request: HttpRequest, session_id: uuid.UUID, number: int) -> HttpResponse:
+        return travel_page(_Reading(self._admin, request, session_id), request, number)
 
     def events(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         page = _Reading(self._admin, request, session_id)
@@ -169,7 +173,8 @@ class SessionPages:
                 "number": turn.number,
                 "who": wording.actor_words({"user": "consumer"}.get(turn.role, turn.role)),
                 "role": clipped(turn.role),
-                "text": history.spoken(turn.content),
+                "text": "" if turn.erased else history.spoken(turn.content),
+                "erased": page.erased_words("personal") if turn.erased else "",
                 "time": wording.moment(turn.created_at),
             }
             for turn in (found or [])[:_TURNS]
@@ -210,6 +215,10 @@ class SessionPages:
             problem=problem,
         )
 
+    def evidence(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        """Show what a decision, a payment or an order rested on (A2); by a form with a reason, what is personal too."""
+        return evidence_page(_Reading(self._admin, request, session_id), request)
+
     def artifact(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Send the signed record of an ended session, opened as far as this reader may see."""
         page = _Reading(self._admin, request, session_id)
@@ -242,6 +251,8 @@ class _Reading:
             self.head: SessionHead = selectors.read_head(session_id)
         except SessionNotFound as error:
             raise Http404(error.message) from None
+        self.erased = selectors.erased(self.head)
+        self.notices += [_erased_notice(note) for note in self.erased.values()]
         if self.head.status is Status.QUARANTINED:
             self.note(SessionQuarantined(session_id, "it was found damaged and is closed until someone has looked"))
 
@@ -254,9 +265,16 @@ class _Reading:
             return None
 
     def note(self, error: Exception) -> None:
+        if isinstance(error, ContentErased) and self.erased:
+            return  # the page says already what was erased, when and by which rule
         notice = _notice(error)
         if all(notice.title != other.title for other in self.notices):
             self.notices.append(notice)
+
+    def erased_words(self, data_class: DataClass) -> str:
+        """Say what stands where something of this class was; empty if it was not erased."""
+        note = self.erased.get(data_class)
+        return "" if note is None else note.text
 
     def window(self, latest: int, size: int) -> tuple[int, int]:
         """Return the first and last number on the page: those before ``?before=``, or the latest."""
@@ -283,10 +301,17 @@ class _Reading:
             changes = self.changes(min(made), max(made))
         return history.lines(found, changes)[::-1]
 
+    @property
+    def export_url(self) -> str:
+        """The page that makes a bundle, filled in with this session."""
+        return reverse(f"{self._admin.admin_site.name}:agent_sessions_session_export") + f"?sessions={self.session.pk}"
+
     def shown(self, template: str, *, status: int = 200, crumb: str = "", **context: Any) -> HttpResponse:
         session, opts = self.session, self._admin.opts
         tabs = [
-            {"name": page.tab, "url": self._url(page.name), "here": page.view == template} for page in PAGES if page.tab
+            {"name": page.tab, "url": self.url(page.name), "here": page.view == template}
+            for page in PAGES
+            if page.tab and (not page.needs or self._request.user.has_perm(page.needs))
         ]
         here = crumb or next((tab["name"] for tab in tabs if tab["here"] and template != "overview"), "")
         name = wording.agent_words(session.agent_name, session.agent_version)
@@ -302,16 +327,20 @@ class _Reading:
                 "session": session,
                 "session_id": str(session.pk),
                 "short_id": wording.short_id(session.pk),
-                "standing": wording.status_mark(session.status, session.expires_at, session.end_reason),
+                "status_mark": wording.status_mark(session.status, session.expires_at, session.end_reason),
                 "notices": self.notices,
                 "tabs": tabs,
                 "here": here,
                 "may_read_content": self.may_read_content,
                 "may_decide": self.may_decide,
-                "overview_url": self._url("change"),
-                "versions_url": self._url("versions"),
-                "approvals_url": self._url("approvals"),
-                "artifact_url": self._url("artifact") if session.ended_at is not None else "",
+                "content_erased": self.erased_words("content"),
+                "personal_erased": self.erased_words("personal"),
+                "overview_url": self.url("change"),
+                "versions_url": self.url("versions"),
+                "at_url": self.url("at"),
+                "timeline_url": self.url("timeline"),
+                "approvals_url": self.url("approvals"),
+                "artifact_url": self.url("artifact") if session.ended_at is not None else "",
                 # Django 6.1 made the breadcrumbs a list, and its styles are for one.
                 "crumbs_are_a_list": django.VERSION >= (6, 1),
                 **context,
@@ -319,9 +348,10 @@ class _Reading:
             status=status,
         )
 
-    def _url(self, name: str) -> str:
+    def url(self, name: str, *args: object) -> str:
+        """Return the address of a page of this session, by its name in PAGES."""
         place = f"{self._admin.admin_site.name}:agent_sessions_session_{name}"
-        return reverse(place, args=[self.session.pk])
+        return reverse(place, args=[self.session.pk, *args])
 
 
 def _neighbours(first: int, last: int, latest: int, size: int) -> dict[str, Any]:
@@ -337,6 +367,14 @@ def _neighbours(first: int, last: int, latest: int, size: int) -> dict[str, Any]
 
 def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _erased_notice(note: ErasedNote) -> Notice:
+    what, rest = _ERASED[note.data_class]
+    text = f"{note.text[:1].upper()}{note.text[1:]}. {rest}"
+    if note.unrecoverable_after:
+        text += f" No backup gives it back after {note.unrecoverable_after}."
+    return Notice(what, text, wording.WARNING)
 
 
 def _notice(error: Exception) -> Notice:

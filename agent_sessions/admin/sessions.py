@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
 from agent_sessions.admin import filters, wording
+from agent_sessions.admin.evidence import MAY_EXPORT
+from agent_sessions.admin.exports import ExportPage
 from agent_sessions.admin.lists import SessionChangeList
 from agent_sessions.admin.pages import PAGES, SessionPages
 from agent_sessions.domain.lifecycle import LIVE
@@ -29,6 +31,7 @@ else:
 
 
 _READS = ("GET", "HEAD")
+View = Callable[..., HttpResponseBase]
 
 
 class SessionAdmin(SessionModelAdmin):
@@ -59,16 +62,19 @@ class SessionAdmin(SessionModelAdmin):
         css = {"all": ("agent_sessions/admin.css",)}
 
     def get_urls(self) -> list[URLPattern]:
-        """What reads, and the answer to an approval: the forms that Django would add have no address."""
+        """What reads, the answer to an approval, and exports: the forms that Django would add have no address."""
         pages = SessionPages(self)
         info = (self.opts.app_label, self.opts.model_name)
 
-        def url(route: str, view: Callable[..., HttpResponse], name: str, takes: Sequence[str] = _READS) -> URLPattern:
+        def url(
+            route: str, view: Callable[..., HttpResponseBase], name: str, takes: Sequence[str] = _READS
+        ) -> URLPattern:
             shown = self.admin_site.admin_view(require_http_methods([*takes])(view))
             return path(route, shown, name="{}_{}_{}".format(*info, name))
 
         return [
             url("", self.changelist_view, "changelist"),
+            url("evidence/", ExportPage(self), "export", takes=(*_READS, "POST")),
             *(
                 url(
                     f"<uuid:session_id>/{page.route}",
@@ -92,7 +98,11 @@ class SessionAdmin(SessionModelAdmin):
         return SessionChangeList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Agent sessions", **(extra_context or {})})
+        export_url = ""
+        if request.user.has_perm(MAY_EXPORT):
+            export_url = reverse(f"{self.admin_site.name}:agent_sessions_session_export")
+        context = {"title": "Agent sessions", "export_url": export_url, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Refuse what the filters do not offer: probing for a token's digest or a caller's pseudonym, say."""
@@ -127,6 +137,9 @@ class SessionAdmin(SessionModelAdmin):
         else:
             below = format_html("deadline {}", wording.brief_moment(session.expires_at))
         shown = _two_lines(wording.status_mark(session.status, session.expires_at, session.end_reason), below)
+        if (gone := session.content_erased_at or session.personal_erased_at) is not None:
+            what = "content" if session.content_erased_at is not None else "personal data"
+            shown = _two_lines(shown, format_html("{} erased {}", what, wording.brief_moment(gone)))
         order: str | None = getattr(session, "order_ref", None)
         return _two_lines(shown, format_html("order <code>{}</code>", clipped(order, 40))) if order else shown
 

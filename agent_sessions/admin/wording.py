@@ -71,6 +71,18 @@ def span(length: timedelta) -> str:
     return f"{max(seconds, 0)} s"
 
 
+def length(time: timedelta) -> str:
+    """Say a length of time as exactly as people need it: ``340 ms``, ``12 s``, ``2 min 5 s``, ``3 h 4 min``."""
+    seconds = max(time.total_seconds(), 0)
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    for unit, size, lower, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            rest = int(seconds % size) // part
+            return f"{int(seconds) // size} {unit}" + (f" {rest} {lower}" if rest else "")
+    return f"{int(seconds)} s"
+
+
 def status_mark(status: str, expires_at: datetime, end_reason: str) -> SafeString:
     """Say where a session stands, in one or two words."""
     if status == Status.QUARANTINED:

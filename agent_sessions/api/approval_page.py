@@ -29,7 +29,7 @@ from agent_sessions.domain.approvals import ApprovalStatus
 from agent_sessions.domain.money import format_amount, format_money, reads_as
 from agent_sessions.domain.shown_cart import ShownCart, in_words
 from agent_sessions.domain.text import clipped
-from agent_sessions.exceptions import AnswerRefused, ApprovalClosed, ApprovalNotFound, ContentErased
+from agent_sessions.exceptions import AnswerRefused, ApprovalClosed, ApprovalNotFound, ContentErased, PaymentDataRefused
 from agent_sessions.selectors import ApprovalView
 from agent_sessions.services import consumer_pseudonym
 from agent_sessions.services._texts import MAX_NOTE
@@ -117,6 +117,9 @@ def _answered(request: HttpRequest, approval: ApprovalView, visitor: _Visitor) -
         return _page(request, selectors.get_approval(approval.id), visitor, refused=refused, status=403)
     except ApprovalClosed:
         return _page(request, selectors.get_approval(approval.id), visitor, status=409)
+    except PaymentDataRefused as refused_data:
+        told = _("Do not write card numbers or security codes here. Nothing of it was kept; say it without them.")
+        return _page(request, approval, visitor, problem=told, status=refused_data.status)
     return HttpResponseRedirect(request.path)
 
 
@@ -162,6 +165,8 @@ def _page(
 
 
 def _cart(approval: ApprovalView) -> ShownCart | None:
+    if approval.erased is not None:
+        return None  # whose it was is erased too, so nobody can show any more that it is for them
     try:
         return in_words(selectors.cart_of_approval(approval))
     except ContentErased:

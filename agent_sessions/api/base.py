@@ -26,12 +26,21 @@ from agent_sessions.api.cors import add_cors, preflight
 from agent_sessions.api.envelopes import answer_to
 from agent_sessions.api.errors import MethodNotAllowed
 from agent_sessions.api.parsing import read_body, read_object
+from agent_sessions.api.payment_data import Declared, in_address, refuse_payment_data
 from agent_sessions.api.tokens import token_of
 from agent_sessions.conf import settings
-from agent_sessions.exceptions import AgentSessionsError, InvalidAssertion, InvalidToken, SignatureRefused
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    InvalidAssertion,
+    InvalidToken,
+    PaymentDataRefused,
+    SessionEnded,
+    SignatureRefused,
+)
 from agent_sessions.identity import AgentIdentity, Outcome
 from agent_sessions.selectors import SessionHead, authenticate, authenticate_repeat
 from agent_sessions.services import Claim, caller_pseudonym, claim_key
+from agent_sessions.services.refused_inputs import note_refused_input
 
 T = TypeVar("T")
 
@@ -62,6 +71,7 @@ class ApiView(APIView):
     allowance: limits.Allowance | None = None
     _claim: Claim | None = None
     _body: bytes | None = None
+    _object: dict[str, Any] | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Answer as APIView does, but a write that is sent again as it was answered before."""
@@ -83,7 +93,7 @@ class ApiView(APIView):
         return self.finalize_response(self.request, response, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Count the request and tell who sends it. A preflight is no call (contract item 47)."""
+        """Count the request, tell who sends it, and refuse payment data. A preflight is no call (contract item 47)."""
         self.http = http = request._request
         if http.method == "OPTIONS":
             return
@@ -100,6 +110,7 @@ class ApiView(APIView):
                 self.identity.explanation
                 or "This site answers signed requests only (RFC 9421, tag web-bot-auth). Sign the request."
             )
+        self._refuse_payment_data()
 
     @property
     def body(self) -> bytes:
@@ -109,7 +120,13 @@ class ApiView(APIView):
 
     def read_object(self) -> dict[str, Any]:
         """Return the JSON object of the body, ``{}`` for none. Raises MalformedRequest, BodyTooLarge."""
-        return read_object(self.body, self.http.META.get("CONTENT_TYPE", ""))
+        if self._object is None:
+            self._object = read_object(self.body, self.http.META.get("CONTENT_TYPE", ""))
+        return self._object
+
+    def declared(self) -> Declared:
+        """Say what the endpoint knows of the request, for the search for payment data."""
+        return Declared()
 
     def session(self) -> SessionHead | None:
         """Return the live session that the request speaks for, None without a token. Raises InvalidToken."""
@@ -154,6 +171,17 @@ class ApiView(APIView):
         """Have the answer, which holds the new session's token, kept under that session's key."""
         if self._claim is not None:
             self._claim.session_id = session_id
+
+    def _refuse_payment_data(self) -> None:
+        """Raises PaymentDataRefused, which is noted in the session's history, where the request speaks for one (S8)."""
+        try:
+            refuse_payment_data(self)
+        except PaymentDataRefused as refused:
+            with suppress(InvalidToken, SessionEnded):  # whoever is too late, or nobody, is not in the history
+                session = self.session()
+                if session is not None and settings.audit:
+                    note_refused_input(session, refused, method=self.http.method or "")
+            raise
 
     def _answer_once(self, key: str, answer: Callable[[], HttpResponse]) -> HttpResponse:
         session = self.key_session()
@@ -207,7 +235,10 @@ class ApiView(APIView):
         return self._handle
 
     def _handle(self, error: Exception, context: dict[str, Any]) -> HttpResponse:
-        return answer_to(error)
+        response = answer_to(error)
+        if isinstance(error, PaymentDataRefused) or in_address(self):
+            response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log the address
+        return response
 
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
         headers = response.headers

@@ -117,10 +117,12 @@ class MessagesView(SessionResource):
 
 
 def turn_answer(session_id: uuid.UUID, turn: Turn) -> dict[str, Any]:
-    return {
+    """Tell a turn; of one that was erased ``content`` is null and ``erased`` true."""
+    told = {
         "session_id": str(session_id),
         "number": turn.number,
         "role": turn.role,
         "content": turn.content,
         "created_at": format_time(turn.created_at),
     }
+    return {**told, "erased": True} if turn.erased else told

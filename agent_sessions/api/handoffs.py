@@ -10,7 +10,6 @@ from django.views.decorators.cache import never_cache
 from agent_sessions import selectors, services
 from agent_sessions.api.links import secret_link
 from agent_sessions.exceptions import HandoffNotFound, NoStore
-from agent_sessions.selectors.handoffs import SESSION_KEY
 from agent_sessions.store.offer import offer
 
 
@@ -32,8 +31,6 @@ def handoff(request: HttpRequest, token: str) -> HttpResponseBase:
     store = offer().store
     if store is None:
         raise NoStore("There is no store to take over the human.")
-    session = getattr(request, "session", None)
-    if session is not None:
-        session[SESSION_KEY] = str(found.id)
+    selectors.remember_handoff(request, found.id)
     services.note_handoff_opened(found.id)
     return store.open_handoff(request, found)

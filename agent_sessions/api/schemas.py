@@ -165,8 +165,9 @@ TURN: Final[Schema] = {
         "session_id": {"type": "string", "format": "uuid", "description": "The session that it was said in."},
         "number": {"type": "integer", "minimum": 1},
         "role": _TEXT,
-        "content": {},
+        "content": {"description": "What was said; null once that was erased."},
         "created_at": _TIME,
+        "erased": {"type": "boolean", "description": "True, and there only, where the content was erased."},
     },
 }
 VERSION: Final[Schema] = {
@@ -303,7 +304,8 @@ REFUSALS: Final[Mapping[str, str]] = {
     "410": "What the session said has been erased.",
     "412": "The session is no longer at the version that If-Match names.",
     "413": "The body, or what the session would hold, is too large.",
-    "422": "The Idempotency-Key came with another request before, or a session cannot hold what was sent.",
+    "422": "The Idempotency-Key came with another request before, or a session cannot hold what was sent, such as the "
+    "number of a card.",
     "425": "The session is still active.",
     "429": "Too many requests in this minute, or too many live sessions.",
     "500": "The site failed.",

@@ -18,6 +18,7 @@ from agent_sessions.api.checkpoints import next_answer
 from agent_sessions.api.envelopes import answer_to, etag, success, wrapped
 from agent_sessions.api.errors import ArtifactNotFound, EndpointNotFound, MethodNotAllowed
 from agent_sessions.api.opening import as_field, opened_answer, opener_of
+from agent_sessions.api.payment_data import Declared
 from agent_sessions.api.preconditions import expected_version
 from agent_sessions.api.tokens import token_of
 from agent_sessions.audit.events import format_time
@@ -141,6 +142,13 @@ class CapabilityView(ApiView):
 
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> NoReturn:
         raise MethodNotAllowed(self._match(kwargs.get("rest", "")).by_method)
+
+    def declared(self) -> Declared:
+        try:
+            match, _, capability = self._called(self.kwargs.get("rest", ""))
+        except (EndpointNotFound, MethodNotAllowed):
+            return super().declared()
+        return Declared(match.params, capability.identifiers)
 
     def operation(self) -> str:
         _, method, capability = self._called(self.kwargs.get("rest", ""))

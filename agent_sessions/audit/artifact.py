@@ -16,14 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent_sessions.audit.chain import event_problems
+from agent_sessions.audit.chain import check_chain, event_problems
 from agent_sessions.audit.events import ENDED, event_hash, root_hash
+from agent_sessions.audit.leaf import SessionLeaf, parse_leaf
+from agent_sessions.audit.proofs import Inclusion
 from agent_sessions.audit.shapes import ARTIFACT_TYPE, ENVELOPE, ENVELOPE_TYPE, shape_problems
 from agent_sessions.crypto.canonical import JSON, canonical_bytes, parse_strict
 from agent_sessions.crypto.commitments import opens
 from agent_sessions.crypto.encoding import to_base64, to_base64url
 from agent_sessions.crypto.signing import key_id, public_key_text, sign, verify
-from agent_sessions.exceptions import InvalidValue, KeyProblem, SessionDamaged
+from agent_sessions.exceptions import InvalidValue, KeyProblem, NoteRefused, SessionDamaged
 
 ENVELOPE_DOMAIN: Final = b"agent-session-envelope/v1\0"
 """What is signed begins with it, so that no signature over a root hash passes for one over an envelope."""
@@ -56,6 +58,9 @@ class Opening:
     path: str
     salt: bytes
     value: JSON
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"path": self.path, "salt": to_base64url(self.salt), "seq": self.seq, "value": self.value}
 
 
 def make_seal(
@@ -104,14 +109,24 @@ def seal_with(
     return Seal(envelope, root, signature, runtime_signature, public_key, len(hashes))
 
 
-def build_artifact(seal: Seal, events: Sequence[bytes], openings: Sequence[Opening] = ()) -> bytes:
+def build_artifact(
+    seal: Seal,
+    events: Sequence[bytes],
+    openings: Sequence[Opening] = (),
+    *,
+    inclusion: Inclusion | None = None,
+    after: Sequence[bytes] = (),
+) -> bytes:
     """Write the artifact as canonical JSON, ready to be served or stored.
 
-    ``events`` are canonical bytes from the first on; what was appended after the end is left out.
-    ``openings`` may come in any order.
+    ``events`` are canonical bytes from the first on; what was appended after the end is left out. ``after`` are the
+    events after the end, which say what was erased since; they are chained on, but the seal does not cover them.
+    ``openings`` may come in any order. ``inclusion`` is the proof that the end of the session is in the log; it
+    is not covered by the seal's signatures, since a log can only hold what was there before it.
 
-    Raises SessionDamaged when the events are not those that were sealed, and InvalidValue for an opening that
-    does not open the commitment of its event.
+    Raises SessionDamaged when the events are not those that were sealed or those after the end do not follow them,
+    InvalidValue for an opening that does not open the commitment of its event and for a leaf that is not this
+    session's end, and NoteRefused for a proof that does not lead from the leaf to its tree head.
     """
     envelope: Any = parse_strict(seal.envelope)
     run_id: str = envelope["run_id"]
@@ -129,15 +144,7 @@ def build_artifact(seal: Seal, events: Sequence[bytes], openings: Sequence[Openi
         },
         "created_at": envelope["created_at"],
         "ended_at": envelope["ended_at"],
-        "openings": [
-            {
-                "path": opening.path,
-                "salt": to_base64url(opening.salt),
-                "seq": opening.seq,
-                "value": opening.value,
-            }
-            for opening in ordered
-        ],
+        "openings": [opening.to_json() for opening in ordered],
         "public_key": public_key_text(seal.public_key),
         "root_hash": seal.root_hash,
         "run_id": run_id,
@@ -151,7 +158,35 @@ def build_artifact(seal: Seal, events: Sequence[bytes], openings: Sequence[Openi
     # Stored events go in as the bytes that were hashed, never re-written.
     written["envelope"] = seal.envelope
     written["events"] = b"[" + b",".join(covered) + b"]"
+    if after:
+        found = check_chain(
+            enumerate(after, seal.event_count + 1), run_id=run_id, after=(seal.event_count, envelope["head_hash"])
+        )
+        if found:
+            raise SessionDamaged(run_id, f"{found[0].where} {found[0].message}")
+        written["after"] = b"[" + b",".join(after) + b"]"
+    if inclusion is not None:
+        check_leaf(inclusion.leaf, run_id=run_id, event_count=seal.event_count, head_hash=envelope["head_hash"])
+        if not inclusion.proof.proves(inclusion.leaf):
+            raise NoteRefused("the proof does not lead from the leaf to the tree head")
+        written["inclusion"] = inclusion.to_json()
     return b"{" + b",".join(b'"%b":%b' % (name.encode("ascii"), written[name]) for name in sorted(written)) + b"}"
+
+
+def check_leaf(written: bytes, *, run_id: str, event_count: int, head_hash: str) -> SessionLeaf:
+    """Read a leaf that is to stand for this session's end: the last event that its artifact covers.
+
+    Raises InvalidValue for any other. A leaf of an earlier event would leave the end out, and one of a later event
+    (a purge) says nothing that could be compared with the events in the artifact.
+    """
+    leaf = parse_leaf(written)
+    if not isinstance(leaf, SessionLeaf):
+        raise InvalidValue("/type", "is not a leaf of a session")
+    if leaf.session != run_id:
+        raise InvalidValue("/session", "is another session")
+    if (leaf.seq, leaf.head) != (event_count, head_hash):
+        raise InvalidValue("/seq", "is not the last event of the artifact, by number and hash")
+    return leaf
 
 
 def wrap_artifact(artifact: bytes) -> bytes:

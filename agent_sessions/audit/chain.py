@@ -24,6 +24,7 @@ def check_chain(
     run_id: str | None = None,
     after: tuple[int, str] = (0, ""),
     limit: int = PROBLEMS_KEPT,
+    of_session: bool = True,
 ) -> list[Problem]:
     """Check stored events in order: numbers without gaps, links, canonical bytes, and one run.
 
@@ -31,6 +32,7 @@ def check_chain(
     the link of the one after it; whether the last is the right one, the caller compares with what he knows.
     ``run_id`` is the one that all must have; by default that of the first. ``after`` is the (seq, hex
     hash) of the event before the first, to check only what was added since. Stops after ``limit`` problems.
+    ``of_session`` False is for the site's own chain, which nothing opens.
     Returns nothing when the chain is sound; codes are those of ``audit.verify``.
     """
     found: list[Problem] = []
@@ -44,7 +46,9 @@ def check_chain(
         if event is not None:
             if run_id is None and type(event.get("run_id")) is str:
                 run_id = str(event["run_id"])
-            found += event_problems(event, seq=seq, prev_hash=prev_hash, run_id=run_id, where=where)
+            found += event_problems(
+                event, seq=seq, prev_hash=prev_hash, run_id=run_id, where=where, of_session=of_session
+            )
         if len(found) >= limit:
             return found[:limit]
         # Go on from what is there, so that one changed event is one problem and not one for each event after
@@ -53,7 +57,9 @@ def check_chain(
     return found
 
 
-def event_problems(event: JSON, *, seq: int, prev_hash: str | None, run_id: str | None, where: str) -> list[Problem]:
+def event_problems(
+    event: JSON, *, seq: int, prev_hash: str | None, run_id: str | None, where: str, of_session: bool = True
+) -> list[Problem]:
     """Check one event at its place in a chain; ``prev_hash`` None leaves the link unchecked."""
     found = shape_problems(event, EVENT, where)
     if found or type(event) is not dict:
@@ -65,11 +71,14 @@ def event_problems(event: JSON, *, seq: int, prev_hash: str | None, run_id: str 
     if prev_hash is not None and event["prev_hash"] != prev_hash:
         what = "is not empty, as the first event's is" if seq == 1 else "is not the hash of the event before it"
         found.append(Problem("broken_chain", f"{where}.prev_hash", what))
-    if (event["kind"] == CREATED) is not (seq == 1):
-        what = f"is not {CREATED}, as the first event's is" if seq == 1 else f"is {CREATED} a second time"
+    opens = seq == 1 and of_session
+    if (event["kind"] == CREATED) is not opens:
+        what = (
+            f"is not {CREATED}, as the first event's is" if opens else f"is {CREATED}, which stands first in a session"
+        )
         found.append(Problem("wrong_place", f"{where}.kind", what))
-    if ("header" in event) is not (seq == 1):
-        what = "is missing from the first event" if seq == 1 else "belongs into the first event only"
+    if ("header" in event) is not opens:
+        what = "is missing from the first event" if opens else "belongs into a session's first event only"
         found.append(Problem("wrong_place", f"{where}.header", what))
     return found
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from agent_sessions.audit.artifact import ENVELOPE_DOMAIN, PURPOSE
 from agent_sessions.audit.chain import event_problems
-from agent_sessions.audit.events import ENDED, root_hash
+from agent_sessions.audit.events import ENDED, ERASED, event_hash, root_hash
 from agent_sessions.audit.shapes import HEADER, Problem
 from agent_sessions.crypto.canonical import MAX_DEPTH, canonical_bytes
 from agent_sessions.crypto.commitments import opens
@@ -41,6 +41,37 @@ def chain_problems(document: Document, hashes: Sequence[str]) -> Iterator[Proble
             what = f"is not {ENDED}, as the last event's is" if is_last else f"is {ENDED} before the last event"
             yield Problem("wrong_place", f"{where}.kind", what)
         prev_hash = hashes[number]
+
+
+def after_problems(document: Document, hashes: Sequence[str]) -> Iterator[Problem]:
+    """Check the events after the end: chained on, no second end, and nothing opened of what they say was erased."""
+    prev_hash = hashes[-1]
+    gone: set[str] = set()
+    for number, event in enumerate(document.get("after", ())):
+        where, seq = f"after[{number}]", len(hashes) + number + 1
+        yield from event_problems(event, seq=seq, prev_hash=prev_hash, run_id=document["run_id"], where=where)
+        if event.get("kind") == ENDED:
+            yield Problem("wrong_place", f"{where}.kind", f"is {ENDED} a second time")
+        if event.get("kind") == ERASED:
+            found = list(erasure_problems(event, where))
+            yield from found
+            gone |= set() if found or type(event.get("params")) is not dict else set(event["params"]["classes"])
+        prev_hash = event_hash(_canonical(event))
+    for number, opening in enumerate(document["openings"]):
+        if ("content" if opening["path"] == "patch" else "personal") in gone:
+            yield Problem("contradiction", f"openings[{number}]", "is of what an event after the end says was erased")
+
+
+def erasure_problems(event: Document, where: str) -> Iterator[Problem]:
+    """Check what an event says of an erasure."""
+    params: Any = event.get("params")
+    if type(params) is not dict:
+        return  # its shape is wrong, and that was said
+    classes = params.get("classes")
+    if type(classes) is not list or not classes or any(one not in ("content", "personal") for one in classes):
+        yield Problem("wrong_value", f"{where}.params.classes", "is not a list of content and personal")
+    elif any(type(params.get(name, "")) is not str for name in ("rule", "basis", "because", "unrecoverable_after")):
+        yield Problem("wrong_value", f"{where}.params", "says why in something else than text")
 
 
 def count_problems(document: Document, hashes: Sequence[str]) -> Iterator[Problem]:

@@ -23,6 +23,8 @@ CREATED: Final = "session.created"
 """Kind of the first event of every session."""
 ENDED: Final = "session.ended"
 """Kind of the last event that a session's artifact covers."""
+ERASED: Final = "pii.purged"
+"""Kind of the event that says which classes of content were erased (``classes``), by which rule, and why."""
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z", re.ASCII)

@@ -116,11 +116,19 @@ def _are_commitments(value: JSON) -> bool:
     return type(value) is dict and value != {} and all(_is_base64(c, 32, from_base64url) for c in value.values())
 
 
+def _are_hashes(value: JSON) -> bool:
+    return type(value) is list and len(value) <= 63 and all(_is_base64(item, 32, from_base64) for item in value)
+
+
 def _are_texts(value: JSON) -> bool:
     return type(value) is list and all(type(item) is str for item in value)
 
 
-def _literal(text: str) -> Member:
+def _is_some_list(value: JSON) -> bool:
+    return type(value) is list and value != []
+
+
+def literal(text: str) -> Member:
     return Member(f'the text "{text}"', lambda value: value == text and type(value) is str)
 
 
@@ -129,16 +137,17 @@ def _object(shape: Mapping[str, Member], *, required: bool = True) -> Member:
 
 
 _TEXT: Final = Member("text", _is_text)
-_SOME_TEXT: Final = Member("text with something in it", _is_some_text)
-_TEXT_OR_NULL: Final = Member("text or null", lambda value: value is None or type(value) is str)
+SOME_TEXT: Final = Member("text with something in it", _is_some_text)
+TEXT_OR_NULL: Final = Member("text or null", lambda value: value is None or type(value) is str)
 _TEXTS: Final = Member("a list of texts", _are_texts)
 _LIST: Final = Member("a list", lambda value: type(value) is list)
 _ANYTHING: Final = Member("a value", lambda _value: True)
 _TIME: Final = Member("a UTC time as 2026-01-31T23:59:59.000000Z", _is_time)
-_HASH: Final = Member("64 lowercase hex digits", lambda value: _is_hex(value, 64))
-_COUNT: Final = Member("a whole number from 1", lambda value: _is_whole(value, 1))
+HASH: Final = Member("64 lowercase hex digits", lambda value: _is_hex(value, 64))
+COUNT: Final = Member("a whole number from 1", lambda value: _is_whole(value, 1))
+WHOLE: Final = Member("a whole number from 0", lambda value: _is_whole(value, 0))
 _COMMITMENTS: Final = "an object of commitments: 43 characters of base64url each"
-_SIGNATURE: Final = Member("base64 of 64 bytes", lambda value: _is_base64(value, 64, from_base64))
+SIGNATURE: Final = Member("base64 of 64 bytes", lambda value: _is_base64(value, 64, from_base64))
 
 
 def _optional_number() -> Member:
@@ -146,7 +155,7 @@ def _optional_number() -> Member:
 
 
 HEADER: Final[Mapping[str, Member]] = {
-    "agent": _object({"name": _TEXT_OR_NULL, "operator": _TEXT_OR_NULL, "version": _TEXT_OR_NULL}),
+    "agent": _object({"name": TEXT_OR_NULL, "operator": TEXT_OR_NULL, "version": TEXT_OR_NULL}),
     "capabilities": _TEXTS,
     "created_at": _TIME,
     "expires_at": _TIME,
@@ -154,7 +163,7 @@ HEADER: Final[Mapping[str, Member]] = {
     "scope": _ANYTHING,
     "session_kind": _TEXT,
     "site": _TEXT,
-    "token_hash": _HASH,
+    "token_hash": HASH,
 }
 """What is known of a session when it starts; in its first event (contract item 72)."""
 
@@ -163,58 +172,74 @@ EVENT: Final[Mapping[str, Member]] = {
     "base_version": _optional_number(),
     "capability": _TEXT,
     "duration_ms": _optional_number(),
-    "event_id": _SOME_TEXT,
+    "event_id": SOME_TEXT,
     "header": _object(HEADER, required=False),
-    "kind": _SOME_TEXT,
+    "kind": SOME_TEXT,
     "method": _TEXT,
     "params": Member("an object", lambda value: type(value) is dict),
     "policy_result": Member("allow or deny", lambda value: value in ("allow", "deny")),
-    "policy_rule": Member(_SOME_TEXT.what, _is_some_text, required=False),
-    "prev_hash": Member(f"empty or {_HASH.what}", lambda value: value == "" or _is_hex(value, 64)),
+    "policy_rule": Member(SOME_TEXT.what, _is_some_text, required=False),
+    "prev_hash": Member(f"empty or {HASH.what}", lambda value: value == "" or _is_hex(value, 64)),
     "private": Member(_COMMITMENTS, _are_commitments, required=False),
     "response_status": Member("an HTTP status", lambda value: _is_whole(value, 100, 599)),
-    "run_id": _SOME_TEXT,
-    "seq": _COUNT,
+    "run_id": SOME_TEXT,
+    "seq": COUNT,
     "timestamp": _TIME,
-    "type": _literal(EVENT_TYPE),
+    "type": literal(EVENT_TYPE),
     "version": _optional_number(),
 }
 
 ENVELOPE: Final[Mapping[str, Member]] = {
     **HEADER,
-    "end_reason": _SOME_TEXT,
+    "end_reason": SOME_TEXT,
     "ended_at": _TIME,
-    "event_count": _COUNT,
-    "head_hash": _HASH,
+    "event_count": COUNT,
+    "head_hash": HASH,
     "key_id": Member("16 lowercase hex digits", lambda value: _is_hex(value, 16)),
     "purpose_commitment": Member(
         "43 characters of base64url", lambda value: _is_base64(value, 32, from_base64url), required=False
     ),
-    "root_hash": _HASH,
-    "run_id": _SOME_TEXT,
-    "type": _literal(ENVELOPE_TYPE),
+    "root_hash": HASH,
+    "run_id": SOME_TEXT,
+    "type": literal(ENVELOPE_TYPE),
 }
 
+PROOF: Final[Mapping[str, Member]] = {
+    "checkpoint": _TEXT,
+    "hashes": Member("a list of up to 63 hashes: base64 of 32 bytes each", _are_hashes),
+    "leaf_index": WHOLE,
+    "tree_size": WHOLE,
+}
+"""Members of the proof that a leaf is in a log (``audit.proofs``)."""
+
+INCLUSION: Final[Mapping[str, Member]] = {
+    **PROOF,
+    "leaf": Member("an object", lambda value: type(value) is dict),
+}
+"""Members of the proof that a session is in a log: the leaf, and the proof for it."""
+
 ARTIFACT: Final[Mapping[str, Member]] = {
-    "agent": _object({"name": _TEXT_OR_NULL, "purpose": _TEXT_OR_NULL, "version": _TEXT_OR_NULL}),
+    "after": Member("a list with something in it", _is_some_list, required=False),
+    "agent": _object({"name": TEXT_OR_NULL, "purpose": TEXT_OR_NULL, "version": TEXT_OR_NULL}),
     "created_at": _TIME,
     "ended_at": _TIME,
     "envelope": _object(ENVELOPE),
     "events": _LIST,
+    "inclusion": _object(INCLUSION, required=False),
     "openings": _LIST,
     "public_key": Member("base64 of 44 bytes (DER)", lambda value: _is_base64(value, 44, from_base64)),
-    "root_hash": _HASH,
-    "run_id": _SOME_TEXT,
-    "runtime_signature": _SIGNATURE,
-    "session_id": _HASH,
-    "signature": _SIGNATURE,
+    "root_hash": HASH,
+    "run_id": SOME_TEXT,
+    "runtime_signature": SIGNATURE,
+    "session_id": HASH,
+    "signature": SIGNATURE,
     "site": _TEXT,
-    "type": _literal(ARTIFACT_TYPE),
+    "type": literal(ARTIFACT_TYPE),
 }
 
 OPENING: Final[Mapping[str, Member]] = {
     "path": _TEXT,
     "salt": Member("43 characters of base64url", lambda value: _is_base64(value, 32, from_base64url)),
-    "seq": _COUNT,
+    "seq": COUNT,
     "value": _ANYTHING,
 }

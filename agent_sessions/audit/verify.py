@@ -17,7 +17,11 @@ nothing:
 5. ``wrong_count``, ``wrong_root``: the events are not the ones that were counted and signed
 6. ``contradiction``: a fact that stands in two places is not the same in both
 7. ``unfit_key``, ``bad_signature``, ``wrong_key`` (good signatures, but by none of the keys that were given)
-8. ``bad_opening``, ``wrong_order``: what is disclosed is not what was committed to
+8. ``bad_opening``, ``wrong_order``: what is disclosed is not what was committed to; of the events after the end the
+   codes of 4 and ``wrong_value``, and ``contradiction`` where something is disclosed that they say was erased
+9. of the proof that the session is in the site's log: ``no_inclusion`` (asked for, but not there), ``bad_leaf``,
+   ``bad_checkpoint`` (malformed, or not signed by those who were asked for), ``bad_proof``, ``bad_head`` (the head that
+   was given), ``no_consistency``, ``inconsistent``
 """
 
 from __future__ import annotations
@@ -27,23 +31,37 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from agent_sessions.audit import checks
 from agent_sessions.audit.chain import PROBLEMS_KEPT
-from agent_sessions.audit.events import event_hash
+from agent_sessions.audit.events import ERASED, event_hash
+from agent_sessions.audit.inclusion import Logged, LogTrust, inclusion_problems, where_logged
+from agent_sessions.audit.notes import MAX_NOTE, Policy, read_hashes
 from agent_sessions.audit.shapes import ARTIFACT, OPENING, Problem, shape_problems
+from agent_sessions.audit.vkeys import COSIGNS, SIGNS, NoteKey, read_vkey
 from agent_sessions.crypto.canonical import canonical_bytes, parse_strict
 from agent_sessions.crypto.encoding import from_base64
 from agent_sessions.crypto.signing import key_id, read_public_key
-from agent_sessions.exceptions import InvalidValue, KeyProblem
+from agent_sessions.exceptions import InvalidValue, KeyProblem, NoteRefused
 
 MAX_SIZE: Final = 256 * 1024 * 1024
 """Bytes of the largest artifact that is looked at."""
 
 _KEY_FILE: Final = 16 * 1024
+_YEAR_9999: Final = 253_370_764_800
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A class of content that was erased: ``content`` or ``personal``, by which rule, and when."""
+
+    data_class: str
+    rule: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +69,9 @@ class Verification:
     """What came out. ``ok``: nothing is wrong; ``trusted``: and one of the keys given has signed it.
 
     ``problems`` begins with the first thing wrong. ``opened`` counts private values that are disclosed (and
-    were checked), ``withheld`` those of which only the commitment is there.
+    were checked), ``withheld`` those of which only the commitment is there. ``logged`` is where in the site's
+    log the session is, None when the artifact carries no proof of that. ``erased`` is what the site says was erased
+    since the end: chained to it, but not covered by its signatures.
     """
 
     ok: bool
@@ -62,13 +82,16 @@ class Verification:
     withheld: int = 0
     run_id: str = ""
     key_id: str = ""
+    logged: Logged | None = None
+    erased: list[Erased] = field(default_factory=list)
 
 
-def verify_artifact(raw: bytes, keys: Sequence[bytes] = ()) -> Verification:
+def verify_artifact(raw: bytes, keys: Sequence[bytes] = (), *, log: LogTrust | None = None) -> Verification:
     """Verify an artifact's bytes, bare or in the protocol's wrapper ``{"data": …, "ok": true}``.
 
-    ``keys`` are raw 32-byte public keys to trust (see ``crypto.signing.read_public_key``). Never raises:
-    whatever is wrong with the bytes is a problem in the result.
+    ``keys`` are raw 32-byte public keys to trust (see ``crypto.signing.read_public_key``). ``log`` says whose
+    signatures on the site's log to trust; without it, a proof in the artifact is checked by itself only. Never
+    raises: whatever is wrong with the bytes is a problem in the result.
     """
     document, problems = _read(raw)
     if document is None or problems:
@@ -81,6 +104,8 @@ def verify_artifact(raw: bytes, keys: Sequence[bytes] = ()) -> Verification:
         checks.fact_problems(document),
         checks.signature_problems(document, keys),
         checks.opening_problems(document),
+        checks.after_problems(document, hashes),
+        inclusion_problems(document, log),
     ):
         problems = list(islice(stage, PROBLEMS_KEPT))
         if problems:
@@ -97,7 +122,19 @@ def verify_artifact(raw: bytes, keys: Sequence[bytes] = ()) -> Verification:
         withheld=sum(len(event.get("private", ())) for event in events) - opened,
         run_id=document["run_id"],
         key_id=key_id(public),
+        logged=where_logged(document, log),
+        erased=_erased(document),
     )
+
+
+def _erased(document: checks.Document) -> list[Erased]:
+    """Read what the events after the end say, the first that names a class."""
+    found: dict[str, Erased] = {}
+    for event in document.get("after", ()):
+        if event["kind"] == ERASED:
+            for name in event["params"]["classes"]:
+                found.setdefault(name, Erased(name, event["params"].get("rule", ""), event["timestamp"]))
+    return [found[name] for name in sorted(found)]
 
 
 def _read(raw: bytes) -> tuple[checks.Document | None, list[Problem]]:
@@ -114,9 +151,10 @@ def _read(raw: bytes) -> tuple[checks.Document | None, list[Problem]]:
     if not problems:
         for number, opening in enumerate(document["openings"]):
             problems += shape_problems(opening, OPENING, f"openings[{number}]")
-        for number, event in enumerate(document["events"]):
-            if type(event) is not dict:
-                problems.append(Problem("wrong_value", f"events[{number}]", "is not an object"))
+        for name in ("events", "after"):
+            for number, event in enumerate(document.get(name, ())):
+                if type(event) is not dict:
+                    problems.append(Problem("wrong_value", f"{name}[{number}]", "is not an object"))
     if problems:
         return None, problems
     canonical = canonical_bytes(whole, max_depth=checks.DEPTH)
@@ -129,12 +167,45 @@ def _read(raw: bytes) -> tuple[checks.Document | None, list[Problem]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code. ``arguments`` default to those of the process."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        keys = [_read_key(text) for text in options.key]
+        log = _log_trust(options)
+        if _is_zip(options.file):
+            return _main_bundle(options, keys, log)
+        raw = _read_file(options.file, MAX_SIZE)
+    except (KeyProblem, NoteRefused, OSError, UnicodeDecodeError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    result = verify_artifact(raw, keys, log=log)
+    print(json.dumps(asdict(result), indent=2) if options.json else _report(result))
+    if not result.ok:
+        return 1
+    return 0 if result.trusted else 3
+
+
+def _is_zip(name: str) -> bool:
+    return name != "-" and _read_file(name, 3).startswith(b"PK\x03\x04")
+
+
+def _main_bundle(options: argparse.Namespace, keys: Sequence[bytes], log: LogTrust | None) -> int:
+    from agent_sessions.audit.bundle import verify_bundle
+    from agent_sessions.audit.bundle_report import report
+
+    with Path(options.file).open("rb") as file:
+        result = verify_bundle(file, keys, log=log)
+    print(json.dumps(asdict(result), indent=2) if options.json else report(result))
+    return 1 if not result.ok else 0 if result.trusted else 3
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="agent-sessions-verify",
-        description="Verify the signed artifact of an agent session.",
+        description="Verify the signed artifact of an agent session, or a whole bundle of evidence.",
         epilog="Exit codes: 0 good, 1 not good, 2 wrong use, 3 good by itself but no key was given.",
     )
-    parser.add_argument("file", metavar="FILE", help="the artifact as it was served, or - for standard input")
+    parser.add_argument("file", metavar="FILE", help="an artifact as it was served (- for standard input), or a bundle")
     parser.add_argument(
         "--key",
         metavar="KEY",
@@ -143,18 +214,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="public key to trust: base64, or a file with base64 or PEM in it; can be given several times",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    options = parser.parse_args(arguments)
-    try:
-        keys = [_read_key(text) for text in options.key]
-        raw = _read_file(options.file, MAX_SIZE)
-    except (KeyProblem, OSError, UnicodeDecodeError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    result = verify_artifact(raw, keys)
-    print(json.dumps(asdict(result), indent=2) if options.json else _report(result))
-    if not result.ok:
-        return 1
-    return 0 if result.trusted else 3
+    log = parser.add_argument_group("the proof that the session is in the site's log")
+    several: dict[str, Any] = {"action": "append", "default": [], "metavar": "VKEY"}
+    log.add_argument("--log-key", **several, help="a key of the log to trust: name+id+base64, or a file with that")
+    log.add_argument("--witness-key", **several, help="a witness to trust, written the same way")
+    log.add_argument("--require-witness", type=int, default=0, metavar="N", help="how many of them must have signed")
+    log.add_argument("--require-inclusion", action="store_true", help="refuse an artifact without the proof")
+    log.add_argument("--checkpoint", metavar="FILE", help="a tree head from elsewhere, to be of the same history")
+    log.add_argument("--consistency", metavar="FILE", help="the proof of that: a hash in base64 on each line")
+    return parser
+
+
+def _log_trust(options: argparse.Namespace) -> LogTrust | None:
+    """Read the options about the log; None when there are none. Raises KeyProblem, NoteRefused and OSError."""
+    logs = tuple(_read_vkey(text, SIGNS, "--log-key") for text in options.log_key)
+    witnesses = tuple(_read_vkey(text, COSIGNS, "--witness-key") for text in options.witness_key)
+    if not logs:
+        if witnesses or options.require_witness or options.require_inclusion or options.checkpoint:
+            raise KeyProblem("Nothing can be said of a log whose key is not known. Give the log's key with --log-key.")
+        return None
+    if not 0 <= options.require_witness <= len({key.public for key in witnesses}):
+        raise KeyProblem(
+            f"--require-witness {options.require_witness} asks for more witnesses than --witness-key names "
+            "(or fewer than none). Name them all."
+        )
+    consistency = None
+    if options.consistency:
+        consistency = tuple(read_hashes(_read_file(options.consistency, _KEY_FILE).decode("ascii").split()))
+    return LogTrust(
+        Policy(logs, witnesses, options.require_witness),
+        required=options.require_inclusion,
+        head=_read_file(options.checkpoint, MAX_NOTE).decode() if options.checkpoint else None,
+        consistency=consistency,
+    )
+
+
+def _read_vkey(text: str, kind: int, option: str) -> NoteKey:
+    key = read_vkey(_read_file(text, _KEY_FILE).decode() if Path(text).is_file() else text)
+    if key.kind != kind:
+        raise KeyProblem(f"{option} was given the key of a {'witness' if kind == SIGNS else 'log'}. Swap them.")
+    return key
 
 
 def _read_key(text: str) -> bytes:
@@ -183,6 +282,11 @@ def _report(result: Verification) -> str:
         f"  {result.event_count} events, unbroken from creation to end.",
         f"  {result.opened} private values disclosed and as committed, {result.withheld} withheld.",
     ]
+    for one in result.erased:
+        what = "What it said of people" if one.data_class == "personal" else "Its content"
+        lines.append(
+            f"  {what}: erased under rule {json.dumps(one.rule)} on {one.at[:10]}, as the site says after the end."
+        )
     if result.trusted:
         lines.append(f"  Signed with key {result.key_id}, which you gave.")
     else:
@@ -190,7 +294,20 @@ def _report(result: Verification) -> str:
             "  WHO SIGNED IT IS NOT CHECKED. It was checked only against the key that it carries itself "
             f"({result.key_id}), and anyone can make one. Give the site's key with --key."
         )
+    if result.logged is not None:
+        lines += _log_report(result.logged)
     return "\n".join(lines)
+
+
+def _log_report(logged: Logged) -> list[str]:
+    name = json.dumps(logged.log)[1:-1]
+    lines = [f"  In the log {name}: leaf {logged.leaf_index} (from 0) of {logged.tree_size}."]
+    if not logged.signed:
+        lines.append("  WHO SIGNED THE LOG'S HEAD IS NOT CHECKED. Give the log's key with --log-key.")
+    for witness, seconds in logged.witnesses:
+        moment = datetime.fromtimestamp(seconds, UTC).isoformat() if seconds < _YEAR_9999 else f"second {seconds}"
+        lines.append(f"  Co-signed by the witness {json.dumps(witness)[1:-1]} at {moment}.")
+    return lines
 
 
 if __name__ == "__main__":

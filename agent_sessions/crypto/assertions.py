@@ -53,14 +53,15 @@ def issue_assertion(
 
     Raises InvalidValue if the names are so long that it would exceed 1024 characters, KeyProblem.
     """
-    name = provider.active_id.encode("utf-8")
+    master_id = provider.active_id  # once: it may change in between
+    name = master_id.encode("utf-8")
     if not 0 < len(name) < 256:
-        raise KeyProblem("The active master key's id has to be 1 to 255 bytes long.", master_id=provider.active_id)
+        raise KeyProblem("The active master key's id has to be 1 to 255 bytes long.", master_id=master_id)
     epoch = generation.to_bytes(4, "big")
     header = bytes((_VERSION, len(name))) + name + epoch
     claims = _pack((consumer, merchant, (expires_at - _EPOCH) // _MICROSECOND))
     nonce = os.urandom(_NONCE)
-    sealed = AESGCM(provider.derive(provider.active_id, _LABEL + epoch)).encrypt(nonce, claims, header)
+    sealed = AESGCM(provider.derive(master_id, _LABEL + epoch)).encrypt(nonce, claims, header)
     text = PREFIX + to_base64url(header + nonce + sealed)
     if len(text) > MAX_LENGTH:
         raise InvalidValue("claims", f"would make an assertion of {len(text)} characters; {MAX_LENGTH} is the limit")

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -32,7 +32,7 @@ class UnknownMasterKey(KeyProblem):
     def __init__(self, master_id: str) -> None:
         super().__init__(
             f"There is no master key {master_id[:64]!r}. If it was rotated away, put it back behind the "
-            "active one in AGENT_SESSIONS['MASTER_KEYS']; if it was destroyed, what it wrapped is gone.",
+            "active one where the master keys are kept; if it was destroyed, what it wrapped is gone.",
             master_id=master_id[:64],
         )
 
@@ -56,7 +56,8 @@ class KeyProvider(Protocol):
       altered or belongs to another context, and plain ``KeyProblem`` when it cannot be reached or refuses. It
       decides between "this token is invalid" (401), "this session is damaged" and "try again" (503).
 
-    Instances are shared between threads. No method may log a key.
+    Instances are shared between threads. No method may log a key. What a provider can do besides is said by
+    ``ListsMasterKeys``, ``MakesMasterKeys`` and ``DestroysMasterKeys``. docs/keys.md has an example.
     """
 
     @property
@@ -73,6 +74,30 @@ class KeyProvider(Protocol):
         """Derive 32 bytes from a master key: always the same for a label, unrelated for another."""
 
 
+@runtime_checkable
+class ListsMasterKeys(Protocol):
+    """A provider that can say which master keys there are."""
+
+    def master_ids(self) -> list[str]:
+        """Return the ids of all master keys that unwrap, the active one first. Raises KeyProblem."""
+
+
+@runtime_checkable
+class MakesMasterKeys(Protocol):
+    """A provider that can make a master key by itself."""
+
+    def create(self, master_id: str) -> None:
+        """Make a master key and have it wrap from now on. Raises KeyProblem if the id is taken or no id."""
+
+
+@runtime_checkable
+class DestroysMasterKeys(Protocol):
+    """A provider that can destroy a master key by itself."""
+
+    def destroy(self, master_id: str) -> None:
+        """Destroy a master key for good. Raises UnknownMasterKey; KeyProblem for the active one."""
+
+
 class LocalKeyProvider:
     """Master keys from the settings: good for one site, as safe as the place its settings are kept.
 
@@ -84,8 +109,7 @@ class LocalKeyProvider:
         if not master_keys:
             raise KeyProblem("There is no master key. Put one into AGENT_SESSIONS['MASTER_KEYS']: base64 of 32 bytes.")
         for master_id, key in master_keys.items():
-            if not _ID.fullmatch(master_id):
-                raise KeyProblem(f"Master key id {master_id[:64]!r} is not 1 to 64 visible ASCII characters.")
+            check_master_id(master_id)
             reason = unsafe_reason(key)
             if reason is not None:
                 raise KeyProblem(
@@ -96,7 +120,7 @@ class LocalKeyProvider:
         self._active = next(iter(self._keys))
         # Wrapping and deriving each have a key of their own, so that no derived label can ever equal a
         # wrapping key.
-        self._wrapping = {name: AESGCM(_hkdf(key, _WRAP)) for name, key in self._keys.items()}
+        self._wrapping = {name: AESGCM(hkdf(key, _WRAP)) for name, key in self._keys.items()}
         # Bounded: the label holds the generation that a token claims, and anyone can write a token that
         # claims one.
         self._derived = lru_cache(maxsize=_DERIVED_KEPT)(self._derive)
@@ -105,6 +129,10 @@ class LocalKeyProvider:
     def active_id(self) -> str:
         """Id of the first key given."""
         return self._active
+
+    def master_ids(self) -> list[str]:
+        """Ids of all keys given, the active one first."""
+        return list(self._keys)
 
     def wrap(self, data_key: bytes, *, context: bytes) -> tuple[str, bytes]:
         """Encrypt with AES-256-GCM, ``context`` as associated data: nonce (12 bytes), ciphertext, tag."""
@@ -121,11 +149,7 @@ class LocalKeyProvider:
                 return aead.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], context)
             except InvalidTag:
                 pass
-        raise WrappedKeyBroken(
-            f"A data key does not unwrap with master key {master_id!r}: the stored key was altered or is of "
-            "another session, or another key was configured under this id. Compare with a backup.",
-            master_id=master_id,
-        )
+        raise broken_wrapping(master_id)
 
     def derive(self, master_id: str, label: bytes) -> bytes:
         """Derive with HKDF-SHA256 (RFC 5869); UnknownMasterKey for an unknown id."""
@@ -135,7 +159,30 @@ class LocalKeyProvider:
         key = self._keys.get(master_id)
         if key is None:
             raise UnknownMasterKey(master_id)
-        return _hkdf(key, _DERIVE + label)
+        return hkdf(key, _DERIVE + label)
+
+
+def check_master_id(master_id: str) -> None:
+    """Raise KeyProblem for what is no id of a master key: 1 to 64 visible ASCII characters."""
+    if not _ID.fullmatch(master_id):
+        raise KeyProblem(f"Master key id {master_id[:64]!r} is not 1 to 64 visible ASCII characters.")
+
+
+def active_key_stays(master_id: str) -> KeyProblem:
+    """Return the refusal to destroy the active master key."""
+    return KeyProblem(
+        f"Master key {master_id!r} is the active one. Make another active first: rotate_master_key --new ID.",
+        master_id=master_id,
+    )
+
+
+def broken_wrapping(master_id: str) -> WrappedKeyBroken:
+    """Return the error for a wrapped key that does not unwrap with the master key that it names."""
+    return WrappedKeyBroken(
+        f"A data key does not unwrap with master key {master_id!r}: the stored key was altered or is of "
+        "another session, or another key was configured under this id. Compare with a backup.",
+        master_id=master_id,
+    )
 
 
 def unsafe_reason(key: bytes) -> str | None:
@@ -168,5 +215,6 @@ def decode_master_key(text: str) -> bytes:
     return raw
 
 
-def _hkdf(key: bytes, info: bytes) -> bytes:
+def hkdf(key: bytes, info: bytes) -> bytes:
+    """Derive 32 bytes with HKDF-SHA256 (RFC 5869)."""
     return HKDF(algorithm=hashes.SHA256(), length=KEY_SIZE, salt=None, info=info).derive(key)

@@ -54,7 +54,8 @@ class Call:
 
     ``params`` stand in the event in the clear, for good. ``private`` ones are shown as ``****``: the event holds a
     commitment to each, the values are sealed with the session's content and erased with it. ``policy_rule`` names the
-    rule that decided. ``started_at`` (aware) gives the event its duration.
+    rule that decided. ``started_at`` (aware) gives the event its duration. ``identifiers`` are parameters that may look
+    like a card's number and are not searched for one.
     """
 
     capability: str = ""
@@ -65,6 +66,7 @@ class Call:
     policy_rule: str = ""
     response_status: int = 200
     started_at: datetime | None = None
+    identifiers: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.policy_result not in ("allow", "deny"):

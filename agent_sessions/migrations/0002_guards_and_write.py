@@ -19,7 +19,7 @@ _TABLES = [
         "agent_sessions_sessionversion",
         "number",
         ["session_id", "number", "event_seq", "schema"],
-        ["patch", "snapshot"],
+        ["patch", "snapshot", "personal_patch", "personal_snapshot"],
     ),
     (
         "agent_sessions_auditevent",
@@ -38,26 +38,60 @@ _TABLES = [
     ),
 ]  # fmt: skip
 
+# Which transaction wrote an event. The sequencer of the log asks for what was written since it last looked; commits
+# appear out of order, transactions that have all ended do not. The index is of a few pages, since rows come in order.
+_POSTGRES_XACT = """
+ALTER TABLE agent_sessions_auditevent
+    ADD COLUMN xact bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint);
+CREATE INDEX ags_event_xact ON agent_sessions_auditevent USING brin (xact) WITH (pages_per_range = 16, autosummarize = on);
+"""
+
+# Site events and the log are only added to. Emptying a leaf's data is not erasing anything: it holds nothing personal.
+_FIXED = ["agent_sessions_siteevent", "agent_sessions_logleaf", "agent_sessions_lognode"]
+
+# The versions after ``p_version`` come along if the event ``p_seq`` has the hash that whoever asks remembers: then what
+# it remembers is of this history, and it need not read more of it.
 _POSTGRES_HEAD = """
-CREATE FUNCTION agent_sessions_head_1(p_session uuid) RETURNS TABLE (
-    status varchar, kind varchar, merchant varchar, consumer varchar, created_at timestamptz, updated_at timestamptz,
-    expires_at timestamptz, ended_at timestamptz, end_reason varchar, version integer, version_uid uuid,
-    schema smallint, snapshot_version integer, patch_bytes bigint, head_seq integer, head_hash bytea,
-    token_digest bytea, master_key_id varchar, wrapped bytea, agent_name varchar, agent_version varchar,
-    agent_operator varchar, agent_key varchar, bound_to varchar, held_by varchar, paused_at timestamptz,
-    committed_version integer, family uuid, parent_request varchar, scope text, revoked_at timestamptz
-) LANGUAGE plpgsql STABLE ROWS 1 AS $$
+CREATE FUNCTION agent_sessions_head_1(
+    p_session uuid, p_seq integer, p_hash bytea, p_version integer,
+    OUT status varchar, OUT kind varchar, OUT merchant varchar, OUT consumer varchar, OUT created_at timestamptz,
+    OUT updated_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz, OUT end_reason varchar,
+    OUT version integer, OUT version_uid uuid, OUT schema smallint, OUT snapshot_version integer, OUT patch_bytes bigint,
+    OUT head_seq integer, OUT head_hash bytea, OUT token_digest bytea, OUT master_key_id varchar, OUT wrapped bytea,
+    OUT agent_name varchar, OUT agent_version varchar, OUT agent_operator varchar, OUT agent_key varchar,
+    OUT bound_to varchar, OUT held_by varchar, OUT paused_at timestamptz, OUT committed_version integer, OUT family uuid,
+    OUT parent_request varchar, OUT scope text, OUT personal bytea, OUT revoked_at timestamptz, OUT others_hold boolean,
+    OUT patches bytea[], OUT personal_patches bytea[]
+) LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN QUERY SELECT s.status, s.kind, s.merchant, s.consumer, s.created_at, s.updated_at,
-        s.expires_at, s.ended_at, s.end_reason, s.version, s.version_uid,
-        s.schema, s.snapshot_version, s.patch_bytes, s.head_seq, s.head_hash,
-        s.token_digest, k.master_key_id, k.wrapped, s.agent_name, s.agent_version,
-        s.agent_operator, s.agent_key, s.bound_to, s.held_by, s.paused_at, s.committed_version, s.family,
-        s.parent_request, s.scope::text, t.revoked_at
+    SELECT s.status, s.kind, s.merchant, s.consumer, s.created_at,
+        s.updated_at, s.expires_at, s.ended_at, s.end_reason,
+        s.version, s.version_uid, s.schema, s.snapshot_version, s.patch_bytes,
+        s.head_seq, s.head_hash, s.token_digest, k.master_key_id, k.wrapped,
+        s.agent_name, s.agent_version, s.agent_operator, s.agent_key,
+        s.bound_to, s.held_by, s.paused_at, s.committed_version, s.family,
+        s.parent_request, s.scope::text, k.personal, t.revoked_at, EXISTS (
+            SELECT 1 FROM agent_sessions_hold h
+            WHERE h.merchant = s.merchant AND h.released_at IS NULL AND h.session_id <> s.id
+        )
+    INTO status, kind, merchant, consumer, created_at, updated_at, expires_at, ended_at, end_reason, version, version_uid,
+        schema, snapshot_version, patch_bytes, head_seq, head_hash, token_digest, master_key_id, wrapped, agent_name,
+        agent_version, agent_operator, agent_key, bound_to, held_by, paused_at, committed_version, family, parent_request,
+        scope, personal, revoked_at, others_hold
     FROM agent_sessions_session s
     LEFT JOIN agent_sessions_sessionkey k ON k.session_id = s.id
     JOIN agent_sessions_sitekey t ON t.id = s.token_key_id
     WHERE s.id = p_session;
+    IF version > p_version AND snapshot_version <= p_version AND personal IS NOT NULL THEN
+        SELECT array_agg(v.patch ORDER BY v.number), array_agg(v.personal_patch ORDER BY v.number)
+        INTO patches, personal_patches
+        FROM agent_sessions_sessionversion v
+        WHERE v.session_id = p_session AND v.number > p_version AND v.number <= version AND EXISTS (
+            SELECT 1 FROM agent_sessions_auditevent e
+            WHERE e.session_id = p_session AND e.seq = p_seq AND sha256(e.canonical) = p_hash
+        )
+        HAVING count(v.patch) = version - p_version AND bool_and(v.schema = agent_sessions_head_1.schema);
+    END IF;
 END $$;
 """
 
@@ -66,7 +100,7 @@ CREATE FUNCTION agent_sessions_write_1(
     p_session uuid, p_head integer, p_head_hash bytea, p_version integer, p_now timestamptz, p_uid uuid, p_schema smallint,
     p_kind varchar, p_patch bytea, p_snapshot bytea, p_snapshot_version integer, p_patch_bytes bigint,
     p_canonical bytea, p_hash bytea, p_capability varchar, p_policy_result varchar, p_response_status smallint,
-    p_private bytea, p_added varchar[], p_removed varchar[]
+    p_private bytea, p_added varchar[], p_removed varchar[], p_personal_patch bytea, p_personal_snapshot bytea
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     -- First, because it decides the race and holds the row until the end of the transaction.
@@ -91,8 +125,9 @@ BEGIN
     END IF;
     IF p_version IS NOT NULL THEN
         INSERT INTO agent_sessions_sessionversion
-            (session_id, number, event_seq, schema, patch, snapshot)
-        VALUES (p_session, p_version, p_head + 1, p_schema, p_patch, p_snapshot);
+            (session_id, number, event_seq, schema, patch, snapshot, personal_patch, personal_snapshot)
+        VALUES (p_session, p_version, p_head + 1, p_schema, p_patch, p_snapshot, p_personal_patch,
+                p_personal_snapshot);
         IF p_removed IS NOT NULL THEN
             DELETE FROM agent_sessions_sessionreference WHERE session_id = p_session AND ref = ANY (p_removed);
         END IF;
@@ -158,7 +193,25 @@ def _sqlite(table, counter, fixed, erasable):
     ]
 
 
+def _postgres_fixed(table):
+    return f"""
+        CREATE FUNCTION {table}_fixed() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE check_violation USING MESSAGE = '{table}: what is written is not written again';
+        END $$;
+        CREATE TRIGGER {table}_fixed BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_fixed();
+        """
+
+
+def _sqlite_fixed(table):
+    return f"""
+        CREATE TRIGGER {table}_fixed BEFORE UPDATE ON {table}
+        BEGIN SELECT RAISE(ABORT, '{table}: what is written is not written again'); END
+        """
+
+
 _GUARDS = {"postgresql": _postgres, "sqlite": _sqlite}
+_FIXED_GUARDS = {"postgresql": _postgres_fixed, "sqlite": _sqlite_fixed}
 
 
 def add(apps, schema_editor):
@@ -169,7 +222,10 @@ def add(apps, schema_editor):
         for table in _TABLES:
             for statement in _GUARDS[vendor](*table):
                 cursor.execute(statement)
+        for name in _FIXED:
+            cursor.execute(_FIXED_GUARDS[vendor](name))
         if vendor == "postgresql":
+            cursor.execute(_POSTGRES_XACT)
             cursor.execute(_POSTGRES_HEAD)
             cursor.execute(_POSTGRES_WRITE)
             # Small updates of the session row stay on its page, next to the old one, and touch no index.
@@ -185,7 +241,13 @@ def remove(apps, schema_editor):
                     cursor.execute(f"DROP TRIGGER {table}_{guard} ON {table}; DROP FUNCTION {table}_{guard}()")
                 elif vendor == "sqlite":
                     cursor.execute(f"DROP TRIGGER {table}_{guard}")
+        for name in _FIXED:
+            if vendor == "postgresql":
+                cursor.execute(f"DROP TRIGGER {name}_fixed ON {name}; DROP FUNCTION {name}_fixed()")
+            elif vendor == "sqlite":
+                cursor.execute(f"DROP TRIGGER {name}_fixed")
         if vendor == "postgresql":
+            cursor.execute("ALTER TABLE agent_sessions_auditevent DROP COLUMN xact")
             cursor.execute("DROP FUNCTION agent_sessions_head_1")
             cursor.execute("DROP FUNCTION agent_sessions_write_1")
             cursor.execute("ALTER TABLE agent_sessions_session RESET (fillfactor)")

@@ -13,10 +13,10 @@ _OPEN = models.Q(status__in=["pending", "escalated"])
 class Approval(models.Model):
     """A question to a human about the cart of a session at ``version`` (L5).
 
-    ``fingerprint`` is that of the cart that was shown: another cart was not approved. ``rule`` is the policy that
-    asked; ``body`` holds, sealed, why the agent paused and what the human wrote. It is answered by whoever has the link
-    (its token is stored as a digest) or by staff; ``attempts`` counts answers that did not fit. ``decided_by`` is an
-    Actor's text. Times are UTC.
+    ``fingerprint`` is that of the cart that was shown: another cart was not approved. It goes with the content.
+    ``rule`` is the policy that asked; ``body`` holds, sealed, why the agent paused and what the human wrote. It is
+    answered by whoever has the link (its token is stored as a digest) or by staff; ``attempts`` counts answers that
+    did not fit. ``decided_by`` is an Actor's text. Times are UTC.
     """
 
     class Status(models.TextChoices):

@@ -17,6 +17,7 @@ from agent_sessions.models.session import Session
 class SessionVersion(models.Model):
     """One change of a session's state (V1): the sealed patch that made version ``number`` out of the one before.
 
+    What it says of a person (``domain.privacy``) is sealed apart, in ``personal_patch``, and so with the snapshot.
     Its id, its kind, who made it and when is said by the event ``event_seq``.
     """
 
@@ -27,6 +28,8 @@ class SessionVersion(models.Model):
     schema = models.PositiveSmallIntegerField()
     patch = models.BinaryField(null=True)
     snapshot = models.BinaryField(null=True)
+    personal_patch = models.BinaryField(null=True)
+    personal_snapshot = models.BinaryField(null=True)
 
     class Meta:
         verbose_name = "agent session version"

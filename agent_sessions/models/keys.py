@@ -8,9 +8,10 @@ from django.db import models
 class SiteKey(models.Model):
     """A key of the site. Secret parts are wrapped by a master key.
 
-    ``artifact`` keys sign artifacts (Ed25519; ``public`` is the raw public key), the ``consumer`` key makes consumer
-    pseudonyms, and ``token`` rows hold no secret: their id numbers the generations of the token key that the key
-    provider derives, so that a forged token is refused without a query.
+    ``artifact`` keys sign artifacts, ``log`` keys tree heads (Ed25519; ``public`` is the raw public key), the
+    ``consumer`` key makes consumer pseudonyms, and ``token`` rows hold no secret and name no master key: their id
+    numbers the generations of the token key that the key provider derives, so that a forged token is refused without a
+    query.
 
     A retired key makes nothing new; what it made stays good. A revoked key's tokens are dead.
     """
@@ -19,6 +20,7 @@ class SiteKey(models.Model):
         ARTIFACT = "artifact"
         TOKEN = "token"  # noqa: S105 - the name of a purpose
         CONSUMER = "consumer"
+        LOG = "log"
 
     purpose = models.CharField(max_length=16, choices=Purpose.choices)
     public = models.BinaryField(default=bytes)

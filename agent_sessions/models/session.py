@@ -25,6 +25,10 @@ class Session(models.Model):
     ``parent`` and ``parent_version`` say how and from what.
 
     ``caller`` is a pseudonym of who opened it, for counting; ``bound_to`` one of the address that its token works from.
+
+    ``ordered_at`` is when it or another session of its family led to an order: the clock of order evidence.
+    ``personal_erased_at`` and ``content_erased_at`` are when the key of that class was destroyed (A7); with the
+    personal class ``consumer``, ``caller`` and ``bound_to`` are emptied.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -56,6 +60,9 @@ class Session(models.Model):
     paused_at = models.DateTimeField(null=True)
     sealed_at = models.DateTimeField(null=True)
     quarantined_at = models.DateTimeField(null=True)
+    ordered_at = models.DateTimeField(null=True)
+    personal_erased_at = models.DateTimeField(null=True)
+    content_erased_at = models.DateTimeField(null=True)
 
     version = models.PositiveIntegerField()
     version_uid = models.UUIDField()
@@ -72,7 +79,11 @@ class Session(models.Model):
     class Meta:
         verbose_name = "agent session"
         verbose_name_plural = "agent sessions"
-        permissions = [("view_session_content", "Can view what agent sessions say")]
+        permissions = [
+            ("view_session_content", "Can view what agent sessions say"),
+            ("view_session_evidence", "Can view evidence of agent sessions"),
+            ("export_session_evidence", "Can export evidence of many agent sessions"),
+        ]
         constraints = [
             models.CheckConstraint(condition=models.Q(version__gte=1), name="ags_session_has_version"),
             models.CheckConstraint(
@@ -109,6 +120,28 @@ class Session(models.Model):
                 condition=models.Q(status=Status.ENDED.value, sealed_at__isnull=True),
                 name="ags_session_unsealed",
             ),
+            # What waits for a person to look at it: few, if any, among all that there ever were.
+            models.Index(
+                fields=["quarantined_at"],
+                condition=models.Q(status=Status.QUARANTINED.value),
+                name="ags_session_quarantined",
+            ),
+            # What the purge works through, by the clock that its rule goes by.
+            models.Index(
+                fields=["ended_at"],
+                condition=models.Q(status=Status.ENDED.value, personal_erased_at__isnull=True),
+                name="ags_session_personal_due",
+            ),
+            models.Index(
+                fields=["ended_at"],
+                condition=models.Q(status=Status.ENDED.value, content_erased_at__isnull=True, ordered_at__isnull=True),
+                name="ags_session_content_due",
+            ),
+            models.Index(
+                fields=["ordered_at"],
+                condition=models.Q(content_erased_at__isnull=True, ordered_at__isnull=False),
+                name="ags_session_order_due",
+            ),
             models.Index(fields=["merchant", "consumer", "-created_at"], name="ags_session_consumer"),
             models.Index(
                 fields=["caller"],
@@ -124,14 +157,19 @@ class Session(models.Model):
 
 
 class SessionKey(models.Model):
-    """A session's data key, wrapped by a master key. Deleting the row erases what the session said (A7)."""
+    """A session's two data keys, each wrapped by the same master key (A7).
+
+    ``wrapped`` is that of the content class, ``personal`` that of the personal class: null once it was destroyed.
+    Deleting the row erases both.
+    """
 
     session = models.OneToOneField(Session, models.CASCADE, primary_key=True, related_name="+")
-    master_key_id = models.CharField(max_length=64)
+    master_key_id = models.CharField(max_length=64, db_index=True)
     wrapped = models.BinaryField()
+    personal = models.BinaryField(null=True)
 
     class Meta:
         verbose_name = "agent session key"
 
     def __str__(self) -> str:
-        return f"data key of agent session {self.session_id}"
+        return f"data keys of agent session {self.session_id}"

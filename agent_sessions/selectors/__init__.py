@@ -20,7 +20,9 @@ from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
 from agent_sessions.selectors.branches import FamilyMember, compare_sessions, family, relatives
 from agent_sessions.selectors.checkpoints import CheckpointInfo, checkpoints, count_unknown_outcomes, next_step
 from agent_sessions.selectors.conversation import Ancestor, Found, ancestors, search_messages
-from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request
+from agent_sessions.selectors.erasures import ErasedNote, erased
+from agent_sessions.selectors.evidence import Subject, evidence
+from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request, remember_handoff
 from agent_sessions.selectors.history import (
     StateView,
     Turn,
@@ -41,8 +43,27 @@ from agent_sessions.selectors.in_progress import (
     in_progress,
     other_devices,
 )
+from agent_sessions.selectors.legal_holds import HoldView, get_hold, holds_on, legal_holds
+from agent_sessions.selectors.log import (
+    LogKey,
+    LogState,
+    log_consistency,
+    log_inclusion,
+    log_keys,
+    log_state,
+    tree_head,
+)
+from agent_sessions.selectors.master_keys import (
+    Dependents,
+    KeyEpoch,
+    dependents_of,
+    key_epochs,
+)
 from agent_sessions.selectors.overview import SessionOverview, overview
+from agent_sessions.selectors.receipts import Receipt, check_receipt, get_receipt, overdue_erasures
 from agent_sessions.selectors.requests import RequestSession, sessions_of_request
+from agent_sessions.selectors.retention import Earliest, RuleState, earliest_erasure, retention_rules
+from agent_sessions.selectors.selection import Selection, selected_sessions
 from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
 from agent_sessions.selectors.staleness import count_open_changes
 from agent_sessions.selectors.stock import ItemStock, count_due_holds, held_by_others, stock_of
@@ -54,17 +75,28 @@ __all__ = [
     "ApprovalView",
     "AskedConfirmation",
     "CheckpointInfo",
+    "Dependents",
     "Device",
     "DueSessions",
+    "Earliest",
+    "ErasedNote",
     "FamilyMember",
     "Found",
+    "HoldView",
     "InProgress",
     "ItemStock",
+    "KeyEpoch",
+    "LogKey",
+    "LogState",
+    "Receipt",
     "RequestSession",
+    "RuleState",
+    "Selection",
     "SessionHead",
     "SessionOverview",
     "SessionReport",
     "StateView",
+    "Subject",
     "Turn",
     "VersionInfo",
     "ancestors",
@@ -73,6 +105,7 @@ __all__ = [
     "authenticate",
     "authenticate_repeat",
     "cart_of_approval",
+    "check_receipt",
     "checkpoints",
     "compare",
     "compare_sessions",
@@ -83,30 +116,48 @@ __all__ = [
     "count_open_changes",
     "count_unknown_outcomes",
     "current_state",
+    "dependents_of",
     "due_sessions",
+    "earliest_erasure",
+    "erased",
     "events",
+    "evidence",
     "family",
     "get_approval",
     "get_handoff",
+    "get_hold",
+    "get_receipt",
     "get_session",
     "handoff_by_token",
     "handoff_of_request",
     "held_by_others",
+    "holds_on",
     "in_progress",
+    "key_epochs",
+    "legal_holds",
+    "log_consistency",
+    "log_inclusion",
+    "log_keys",
+    "log_state",
     "messages",
     "next_step",
     "other_devices",
+    "overdue_erasures",
     "overview",
     "private_values",
     "read_head",
     "relatives",
+    "remember_handoff",
+    "retention_rules",
     "search_messages",
+    "selected_sessions",
     "session_ids",
     "session_of_token",
     "sessions_of_request",
     "state_at_time",
     "state_at_version",
     "stock_of",
+    "tree_head",
     "verify_session",
     "versions",
 ]

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from django.core.cache import caches
@@ -20,11 +21,16 @@ from agent_sessions.conf import settings
 from agent_sessions.crypto.sealing import place, seal, unseal
 from agent_sessions.domain.sizes import slice_sizes, state_size
 from agent_sessions.exceptions import SealBroken
-from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.selectors._keys import DataKeys
 from agent_sessions.types import State
+
+if TYPE_CHECKING:
+    from agent_sessions.selectors._heads import SessionHead
 
 logger = logging.getLogger("agent_sessions")
 
+_WHOLE: Final = "agent_sessions:"
+_LEFT: Final = "agent_sessions:left:"
 _ENTRY_BYTES = 2048
 """What an entry takes beside its state, about; it bounds the number of empty sessions that are kept."""
 
@@ -114,64 +120,89 @@ def head_at(session_id: uuid.UUID, version: int | None) -> SessionHead | None:
     return kept[0] if kept is not None and kept[0].version == version else None
 
 
-def get(head: SessionHead, key: bytes) -> KnownState | None:
+def last_known(session_id: uuid.UUID) -> SessionHead | None:
+    """Return where the session stood when this process last dealt with it; it may have moved since."""
+    kept = local.get(session_id) if settings.caches_state else None
+    return None if kept is None else kept[0]
+
+
+def get(head: SessionHead, keys: DataKeys) -> KnownState | None:
     """Return the state of the head's version, if it is kept. What does not open counts as not kept."""
     if not settings.caches_state:
         return None
     kept = local.get(head.session_id)
     if kept is not None and kept[0].version_uid == head.version_uid:
-        return kept[1]
+        if _same_keys(kept[0], head):
+            return kept[1]
+        local.forget(head.session_id)  # some of what it says was erased since
     try:
-        return get_shared(head, key)
+        return get_shared(head, keys)
     except SealBroken:
         logger.exception("A cached state of session %s was altered; reading history instead.", head.session_id)
         forget(head)
         return None
 
 
+def _same_keys(one: SessionHead, other: SessionHead) -> bool:
+    """Tell whether both know the same classes: a state from before an erasure holds what was erased."""
+    personal, content = one.wrapped_personal is None, one.wrapped_key is None
+    return (personal, content) == (other.wrapped_personal is None, other.wrapped_key is None)
+
+
 def earlier(head: SessionHead) -> tuple[SessionHead, KnownState] | None:
-    """Return an older state of the session that this process keeps, and where the session stood then.
-
-    Only one from the last snapshot on: before it, history is read faster from there. It may be of a transaction that
-    was rolled back; whoever goes on from it compares ``head_hash`` with the event of that number.
-    """
-    kept = local.get(head.session_id) if settings.caches_state else None
-    return kept if kept is not None and head.snapshot_version <= kept[0].version < head.version else None
+    """Return the older state of the session that ``head.since`` goes on from, if this process still keeps it."""
+    if head.since is None:
+        return None
+    kept = local.get(head.session_id)
+    return kept if kept is not None and kept[0].head_hash == head.since.head_hash else None
 
 
-def put(head: SessionHead, known: KnownState, key: bytes) -> None:
+def put(head: SessionHead, known: KnownState, keys: DataKeys) -> None:
     """Keep the state of the head's version as the session's current one."""
     if not settings.caches_state:
         return
+    if head.since is not None:  # it has done its duty
+        head = msgspec.structs.replace(head, since=None)
     local.put(head, known, limit=settings.state_cache_bytes)
     if settings.state_cache:
-        sealed = seal(key, _place(head), msgspec.msgpack.encode(known.state))
-        _shared("set", head, sealed)
+        sealed = seal(_key(keys), _place(head), msgspec.msgpack.encode(known.state))
+        _shared("set", _name(head), sealed)
 
 
-def get_shared(head: SessionHead, key: bytes) -> KnownState | None:
+def get_shared(head: SessionHead, keys: DataKeys) -> KnownState | None:
     """Return what the shared cache keeps for the head's version. Raises SealBroken if it was altered."""
-    sealed = _shared("get", head)
+    sealed = _shared("get", _name(head))
     if not isinstance(sealed, bytes):
         return None
-    state: State = msgspec.msgpack.decode(unseal(key, _place(head), sealed), type=dict)
+    state: State = msgspec.msgpack.decode(unseal(_key(keys), _place(head), sealed), type=dict)
     return measured(state)
 
 
 def forget(head: SessionHead) -> None:
     """Drop a session's state here and in the shared cache."""
     local.forget(head.session_id)
-    _shared("delete", head)
+    for name in (_WHOLE, _LEFT):
+        _shared("delete", f"{name}{head.version_uid.hex}")
 
 
-def _shared(operation: str, head: SessionHead, *value: bytes) -> object:
+def _name(head: SessionHead) -> str:
+    """Name a state in the shared cache: what is left of it after an erasure is another one than the whole."""
+    return f"{_LEFT if head.wrapped_personal is None else _WHOLE}{head.version_uid.hex}"
+
+
+def _shared(operation: str, name: str, *value: bytes) -> object:
     if not settings.state_cache:
         return None
     try:
-        return getattr(caches[settings.state_cache], operation)(f"agent_sessions:{head.version_uid.hex}", *value)
+        return getattr(caches[settings.state_cache], operation)(name, *value)
     except Exception:  # noqa: BLE001 - each backend has errors of its own, and history has the state anyway
         logger.warning("The state cache %r does not answer; reading history instead.", settings.state_cache)
         return None
+
+
+def _key(keys: DataKeys) -> bytes:
+    """What is shared is as personal as the most personal part of it."""
+    return keys.personal if keys.has_personal else keys.content
 
 
 def _place(head: SessionHead) -> bytes:

@@ -10,15 +10,16 @@ from typing import Any
 
 import msgspec
 from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 from django.utils import timezone
 
+from agent_sessions.audit.events import event_hash
 from agent_sessions.conf import settings
 from agent_sessions.crypto.tokens import read_token, same_digest, token_digest
 from agent_sessions.domain.identity import Actor, Agent, Scope
 from agent_sessions.domain.lifecycle import LIVE, EndReason, Status, is_expired
 from agent_sessions.exceptions import (
-    ContentErased,
     InvalidToken,
     SessionEnded,
     SessionExpired,
@@ -28,7 +29,20 @@ from agent_sessions.exceptions import (
     SessionQuarantined,
 )
 from agent_sessions.models import Session
-from agent_sessions.selectors import _rows
+from agent_sessions.selectors import _cache, _rows
+from agent_sessions.selectors._keys import DataKeys
+
+
+class Since(msgspec.Struct, frozen=True):
+    """The versions after the one that this process remembers, up to the session's: their sealed patches, in order.
+
+    ``head_hash`` is the hash of the event that the remembered one was kept at; ``personal`` has None where a version
+    said nothing of a person.
+    """
+
+    head_hash: str
+    patches: tuple[bytes, ...]
+    personal: tuple[bytes | None, ...]
 
 
 # A Struct, because every call makes two of them, and a frozen dataclass sets its fields one by one in Python.
@@ -69,6 +83,10 @@ class SessionHead(msgspec.Struct, frozen=True):
     family: uuid.UUID
     parent_request: str
     scope_json: str
+    wrapped_personal: bytes | None
+    others_hold: bool = True
+    """Whether pieces may have been held for other sessions of the merchant when this was read."""
+    since: Since | None = None
 
     @property
     def agent(self) -> Agent:
@@ -82,16 +100,9 @@ class SessionHead(msgspec.Struct, frozen=True):
         """Tell whether the session's token is good at ``now`` (default: the current time), paused or not."""
         return self.status in LIVE and not is_expired(now or timezone.now(), self.expires_at)
 
-    def data_key(self) -> bytes:
-        """Unwrap the session's data key.
-
-        Raises ContentErased if it was destroyed, KeyProblem if its master key is missing or out of reach.
-        """
-        if self.wrapped_key is None or self.master_key_id is None:
-            raise ContentErased(self.session_id)
-        return settings.key_provider.unwrap(
-            self.master_key_id, self.wrapped_key, context=data_key_context(self.session_id)
-        )
+    def data_keys(self) -> DataKeys:
+        """Return the session's data keys, each to be unwrapped when it is needed."""
+        return DataKeys(self.session_id, self.master_key_id, self.wrapped_key, self.wrapped_personal)
 
 
 # The same few agents and scopes stand in most sessions; both are immutable, and checking them anew is most of the work.
@@ -103,30 +114,36 @@ def _scope(text: str) -> Scope:
     return Scope.from_json(json.loads(text))
 
 
-def data_key_context(session_id: uuid.UUID) -> bytes:
-    """Bind a wrapped data key to its session."""
-    return b"agent-sessions/v1\0data-key\0" + session_id.bytes
+_HEAD = """
+    SELECT s.status, s.kind, s.merchant, s.consumer, s.created_at, s.updated_at, s.expires_at, s.ended_at, s.end_reason,
+        s.version, s.version_uid, s.schema, s.snapshot_version, s.patch_bytes, s.head_seq, s.head_hash, s.token_digest,
+        k.master_key_id, k.wrapped, s.agent_name, s.agent_version, s.agent_operator, s.agent_key, s.bound_to, s.held_by,
+        s.paused_at, s.committed_version, s.family, s.parent_request, s.scope, k.personal, t.revoked_at, EXISTS (
+            SELECT 1 FROM agent_sessions_hold h
+            WHERE h.merchant = s.merchant AND h.released_at IS NULL AND h.session_id <> s.id
+        ), NULL, NULL
+    FROM agent_sessions_session s
+    LEFT JOIN agent_sessions_sessionkey k ON k.session_id = s.id
+    JOIN agent_sessions_sitekey t ON t.id = s.token_key_id WHERE s.id = %s"""
+# The same columns by a function (migration 0002), because planning the join takes longer than the join; and what came
+# after the version that this process remembers, because another round trip takes longer than both.
+_POSTGRES_HEAD = "SELECT * FROM agent_sessions_head_1(%s, %s, %s, %s)"
 
 
-_COLUMNS = """s.status, s.kind, s.merchant, s.consumer, s.created_at, s.updated_at, s.expires_at, s.ended_at,
-    s.end_reason, s.version, s.version_uid, s.schema, s.snapshot_version, s.patch_bytes, s.head_seq, s.head_hash,
-    s.token_digest, k.master_key_id, k.wrapped, s.agent_name, s.agent_version, s.agent_operator,
-    s.agent_key, s.bound_to, s.held_by, s.paused_at, s.committed_version, s.family, s.parent_request, s.scope"""
-_HEAD = (
-    f"SELECT {_COLUMNS}, t.revoked_at FROM agent_sessions_session s "  # noqa: S608 - constants of this module
-    "LEFT JOIN agent_sessions_sessionkey k ON k.session_id = s.id "
-    "JOIN agent_sessions_sitekey t ON t.id = s.token_key_id WHERE s.id = %s"
-)
-# The same columns by a function (migration 0002), because planning the join takes longer than the join.
-_POSTGRES_HEAD = "SELECT * FROM agent_sessions_head_1(%s)"
+_SINCE = """
+    SELECT patch, personal_patch,
+        (SELECT canonical FROM agent_sessions_auditevent WHERE session_id = %s AND seq = %s)
+    FROM agent_sessions_sessionversion
+    WHERE session_id = %s AND number > %s AND number <= %s
+    ORDER BY number"""
 
 
 def read_head(session_id: uuid.UUID) -> SessionHead:
     """Read where a session stands, one query. Raises SessionNotFound."""
-    row = _read(session_id)
-    if row is None:
+    read = _read(session_id)
+    if read is None:
         raise SessionNotFound(session_id)
-    return _head(session_id, row)
+    return read[0]
 
 
 def id_of(session: SessionHead | uuid.UUID) -> uuid.UUID:
@@ -143,20 +160,48 @@ def lock_head(session_id: uuid.UUID) -> SessionHead:
     return read_head(session_id)
 
 
-def _read(session_id: uuid.UUID) -> tuple[Any, ...] | None:
+def _read(session_id: uuid.UUID) -> tuple[SessionHead, bool] | None:
+    """Read where a session stands, and whether the key of its token was revoked."""
     connection = _rows.write_connection()
-    sql = _POSTGRES_HEAD if connection.vendor == "postgresql" else _HEAD
-    rows = _rows.select(connection, sql, [_rows.uuid_param(connection, session_id)])
-    return rows[0] if rows else None
+    if connection.vendor != "postgresql":
+        rows = _rows.select(connection, _HEAD, [_rows.uuid_param(connection, session_id)])
+        if not rows:
+            return None
+        head = _head(session_id, rows[0], None)
+        return msgspec.structs.replace(head, since=_since(connection, head)), rows[0][31] is not None
+    known = _cache.last_known(session_id)
+    remembered = (None,) * 3 if known is None else (known.head_seq, bytes.fromhex(known.head_hash), known.version)
+    row = _rows.select(connection, _POSTGRES_HEAD, [session_id, *remembered])[0]
+    if row[0] is None:
+        return None
+    since = None if known is None or row[33] is None else Since(known.head_hash, row[33], row[34])
+    return _head(session_id, row, since), row[31] is not None
 
 
-def _head(session_id: uuid.UUID, row: tuple[Any, ...]) -> SessionHead:
+def _since(connection: BaseDatabaseWrapper, head: SessionHead) -> Since | None:
+    """Read what came after the version that this process remembers, as ``agent_sessions_head_1`` does on PostgreSQL.
+
+    None if nothing did, a snapshot is nearer, a part was erased, or what is remembered is not of this history.
+    """
+    known = _cache.last_known(head.session_id)
+    if known is None or head.wrapped_personal is None or not head.snapshot_version <= known.version < head.version:
+        return None
+    identity = _rows.uuid_param(connection, head.session_id)
+    rows = _rows.select(connection, _SINCE, [identity, known.head_seq, identity, known.version, head.version])
+    if len(rows) != head.version - known.version or rows[0][2] is None:
+        return None
+    if event_hash(bytes(rows[0][2])) != known.head_hash:
+        return None
+    return Since(known.head_hash, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
+
+
+def _head(session_id: uuid.UUID, row: tuple[Any, ...], since: Since | None) -> SessionHead:
     (
         status, kind, merchant, consumer, created_at, updated_at, expires_at, ended_at, end_reason, version,
         version_uid, schema, snapshot_version, patch_bytes, head_seq, head_hash, digest, master_key_id, wrapped,
         agent_name, agent_version, agent_operator, agent_key, bound_to, held_by, paused_at, committed_version, family,
-        parent_request, scope,
-    ) = row[:30]  # fmt: skip
+        parent_request, scope, personal, _, others_hold, _, _,
+    ) = row  # fmt: skip
     return SessionHead(
         session_id,
         Status(status),
@@ -189,6 +234,9 @@ def _head(session_id: uuid.UUID, row: tuple[Any, ...]) -> SessionHead:
         _rows.as_uuid(family),
         parent_request,
         scope,
+        None if personal is None else bytes(personal),
+        bool(others_hold),
+        since,
     )
 
 
@@ -227,13 +275,10 @@ def authenticate_repeat(token: str) -> SessionHead:
 
 def _by_token(token: str) -> tuple[SessionHead, bool]:
     claims = read_token(settings.key_provider, token)
-    row = _read(claims.session_id)
-    if row is None:
+    read = _read(claims.session_id)
+    if read is None or not same_digest(read[0].token_digest, token_digest(token)):
         raise InvalidToken
-    head = _head(claims.session_id, row)
-    if not same_digest(head.token_digest, token_digest(token)):
-        raise InvalidToken
-    return head, row[-1] is not None
+    return read
 
 
 def require_open(head: SessionHead) -> None:

@@ -21,7 +21,9 @@ from agent_sessions.exceptions import InvalidValue, SessionBusy
 from agent_sessions.models import Session
 
 T = TypeVar("T")
-_ATTEMPTS = 8
+_ATTEMPTS = 11
+_LONGEST_WAIT = 0.8
+"""Seconds between two attempts at most."""
 _kept = threading.local()
 
 
@@ -96,7 +98,8 @@ def with_retries(what: str, attempt: Callable[[], T]) -> T:
         except OperationalError as error:
             if connection.in_atomic_block or not _is_transient(error):
                 raise
-            time.sleep(random.uniform(0, 0.02 * 2**number))  # noqa: S311 - spreads writers, hides nothing
+            spread = min(0.02 * 2**number, _LONGEST_WAIT)
+            time.sleep(random.uniform(0, spread))  # noqa: S311 - spreads writers, hides nothing
     raise SessionBusy(what)
 
 

@@ -21,7 +21,9 @@ from agent_sessions.exceptions import SessionDamaged
 from agent_sessions.models import Approval, CheckoutHandoff, Session, SessionVersion
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head, require_open
-from agent_sessions.selectors._states import PATCH, SNAPSHOT, open_document, replay
+from agent_sessions.selectors._keys import PATCH, SNAPSHOT, DataKeys
+from agent_sessions.selectors._states import PERSONAL_PATCH, PERSONAL_SNAPSHOT, open_document, replay, with_personal
+from agent_sessions.selectors.erasures import require_content
 from agent_sessions.types import State
 
 _CLOCKS_APART = timedelta(minutes=5)
@@ -146,28 +148,30 @@ def steps(session: SessionHead | uuid.UUID, *, after: int = 0, limit: int = 20) 
     """
     head = session if isinstance(session, SessionHead) else read_head(session)
     require_open(head)
-    key, identity = head.data_key(), head.session_id
-    state, schema = replay(identity, after, key) if after else ({}, head.schema)
+    require_content(head)
+    keys, identity = head.data_keys(), head.session_id
+    state, schema = replay(identity, after, keys) if after else ({}, head.schema)
     states = [(after, migrate(state, schema, identity))]
-    for number, made_with, made in _following(identity, key, state, after, limit):
+    for number, made_with, made in _following(identity, keys, state, after, limit):
         states.append((number, migrate(made, made_with, identity)))
     return [Step(number, before, now) for (_, before), (number, now) in pairwise(states)]
 
 
 def _following(
-    identity: uuid.UUID, key: bytes, state: State, after: int, limit: int
+    identity: uuid.UUID, keys: DataKeys, state: State, after: int, limit: int
 ) -> Iterator[tuple[int, int, State]]:
     rows = SessionVersion.objects.using(_rows.write_connection().alias).filter(session_id=identity, number__gt=after)
     expected = after + 1
-    for number, schema, patch, snapshot in rows.order_by("number").values_list("number", "schema", "patch", "snapshot")[
-        :limit
-    ]:
+    columns = ("number", "schema", "patch", "snapshot", "personal_patch", "personal_snapshot")
+    for number, schema, patch, snapshot, *personal in rows.order_by("number").values_list(*columns)[:limit]:
         if number != expected:
             raise SessionDamaged(identity, f"version {expected} is missing")
         if snapshot is not None:
-            state = open_document(key, identity, SNAPSHOT, number, snapshot)
+            state = open_document(keys, identity, SNAPSHOT, number, snapshot)
+            state = with_personal(state, keys, identity, PERSONAL_SNAPSHOT, number, personal[1])
         else:
-            state = apply_patch(state, open_document(key, identity, PATCH, number, patch))
+            state = apply_patch(state, open_document(keys, identity, PATCH, number, patch))
+            state = with_personal(state, keys, identity, PERSONAL_PATCH, number, personal[0])
         yield number, schema, state
         expected += 1
 

@@ -20,6 +20,7 @@ from agent_sessions.models import Approval
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head
 from agent_sessions.selectors._states import open_document
+from agent_sessions.selectors.erasures import ErasedNote, erased
 from agent_sessions.selectors.history import state_at_version
 
 MAX_ATTEMPTS: Final = 5
@@ -31,7 +32,7 @@ class ApprovalView:
     """An approval as it stands now. Times are UTC, ``amount`` is in minor units.
 
     ``reason`` is why the agent paused, ``question`` what the consumer asked the staff when they left it to them,
-    ``answer`` what was written with the answer; all are empty once the content was erased.
+    ``answer`` what was written with the answer; all are empty once they were erased, and ``erased`` says by which rule.
     ``version`` is the one whose cart was shown. ``decided_by`` is an actor's text: ``consumer``, ``staff:17``.
     """
 
@@ -56,6 +57,7 @@ class ApprovalView:
     agent_name: str
     merchant: str
     consumer: str
+    erased: ErasedNote | None = None
 
     @property
     def waits(self) -> bool:
@@ -145,9 +147,11 @@ def body_place(approval_id: uuid.UUID) -> str:
 
 def opened_body(row: Approval, head: SessionHead) -> dict[str, str]:
     """Return an approval's reason, question and answer. Raises SessionDamaged, ContentErased, KeyProblem."""
-    if row.body is None:
-        raise ContentErased(row.session_id)
-    body: dict[str, str] = open_document(head.data_key(), row.session_id, body_place(row.pk), 0, row.body)
+    keys = head.data_keys()
+    if row.body is None or not keys.has_personal:
+        note = erased(head).get("personal", ErasedNote("personal"))
+        raise ContentErased(row.session_id, rule=note.rule, at=note.at)
+    body: dict[str, str] = open_document(keys, row.session_id, body_place(row.pk), 0, row.body)
     return body
 
 
@@ -158,8 +162,9 @@ def stored_approvals() -> QuerySet[Approval]:
 def _described(row: Approval, head: SessionHead) -> ApprovalView:
     try:
         body = opened_body(row, head)
+        note = None
     except ContentErased:
-        body = {}
+        body, note = {}, erased(head).get("personal", ErasedNote("personal"))
     return ApprovalView(
         id=row.pk,
         session_id=row.session_id,
@@ -182,4 +187,5 @@ def _described(row: Approval, head: SessionHead) -> ApprovalView:
         agent_name=head.agent_name,
         merchant=head.merchant,
         consumer=head.consumer,
+        erased=note,
     )

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from agent_sessions.exceptions import ContentErased, InvalidValue, SessionDamaged, SessionNotFound
+from agent_sessions.exceptions import InvalidValue, SessionDamaged, SessionNotFound
 from agent_sessions.models import Message, Session
-from agent_sessions.selectors import _rows, _states
+from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head, require_open
-from agent_sessions.selectors.history import Turn
+from agent_sessions.selectors.history import Turn, opened_turn
 from agent_sessions.types import JSONValue
 
 MAX_ANCESTORS: Final = 100
@@ -60,8 +60,9 @@ def ancestors(head: SessionHead) -> list[Ancestor]:
 def search_messages(head: SessionHead, words: str, *, limit: int = 20) -> list[Found]:
     """Return the latest turns, here and in the ancestors, in which all the words occur, whatever their case.
 
-    Turns are sealed, so they are opened one by one: at most ``MAX_SEARCHED``. The search goes back no further than to
-    an ancestor that was erased or is damaged. Raises InvalidValue without a word, and what ``current_state`` raises.
+    Turns are sealed, so they are opened one by one: at most ``MAX_SEARCHED``. Where they were erased nothing is found.
+    The search goes back no further than to an ancestor that was erased or is damaged. Raises InvalidValue without a
+    word, and what ``messages`` raises.
     """
     require_open(head)
     wanted = words.casefold().split()
@@ -79,32 +80,34 @@ def search_messages(head: SessionHead, words: str, *, limit: int = 20) -> list[F
 
 
 def _from_the_end(head: SessionHead) -> Iterator[tuple[uuid.UUID, Turn]]:
+    if not head.data_keys().has_personal:
+        return
     yield from ((head.session_id, turn) for turn in _turns(head, None))
     for ancestor in ancestors(head):
         try:
             head = read_head(ancestor.session_id)
             require_open(head)
+            if not head.data_keys().has_personal:
+                return  # what came before has been erased, or will have been
             yield from ((ancestor.session_id, turn) for turn in _turns(head, ancestor.until))
-        except (ContentErased, SessionDamaged, SessionNotFound):
-            return  # what came before has been erased, or will have been; and what is damaged shows nothing
+        except (SessionDamaged, SessionNotFound):
+            return  # what is damaged shows nothing
 
 
 def _turns(head: SessionHead, until: datetime | None) -> Iterator[Turn]:
     """Yield the turns of one session from the last one on, a chunk per query."""
-    key = head.data_key()
+    keys = head.data_keys()
     rows = Message.objects.using(_rows.write_connection().alias).filter(session_id=head.session_id)
     if until is not None:
         rows = rows.filter(created_at__lte=until)
     rows = rows.order_by("-number")
     chunk = list(rows.values_list("number", "role", "body", "created_at")[:_CHUNK])
     while chunk:
-        for number, role, sealed, created_at in chunk:
-            body = _states.open_document(key, head.session_id, _states.MESSAGE, number, sealed)
-            yield Turn(number, role, body["content"], created_at)
+        yield from (opened_turn(head, keys, row) for row in chunk)
         chunk = list(rows.filter(number__lt=chunk[-1][0]).values_list("number", "role", "body", "created_at")[:_CHUNK])
 
 
-def _texts(content: JSONValue) -> Iterator[str]:
+def _texts(content: JSONValue | None) -> Iterator[str]:
     if isinstance(content, str):
         yield content
     elif isinstance(content, dict):

@@ -49,6 +49,12 @@ def handoff_of_request(request: HttpRequest) -> Handoff | None:
         return None
 
 
+def remember_handoff(request: HttpRequest, handoff_id: uuid.UUID) -> None:
+    """Let ``handoff_of_request`` find it in this human's Django session from now on."""
+    if hasattr(request, "session"):
+        request.session[SESSION_KEY] = str(handoff_id)
+
+
 def stored_handoff(handoff_id: uuid.UUID) -> CheckoutHandoff:
     """Return the row. Raises HandoffNotFound."""
     row = _rows_of_handoffs().filter(pk=handoff_id).first()

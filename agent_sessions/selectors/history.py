@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,8 @@ from agent_sessions.exceptions import InvalidValue, SessionDamaged, VersionNotFo
 from agent_sessions.models import AuditEvent, Message, SessionVersion
 from agent_sessions.selectors import _rows, _states
 from agent_sessions.selectors._heads import SessionHead, read_head, require_open
+from agent_sessions.selectors._keys import DataClass, DataKeys
+from agent_sessions.selectors.erasures import ErasedNote, erased, require_content
 from agent_sessions.types import JSONValue, State
 
 
@@ -24,13 +27,15 @@ from agent_sessions.types import JSONValue, State
 class StateView:
     """The state at one version. It is the reader's own copy.
 
-    ``schema`` is the schema it was stored with; ``state`` is always in the current one.
+    ``schema`` is the schema it was stored with; ``state`` is always in the current one. ``erased`` says of each class
+    that was erased by which rule and when: once ``personal`` is, the state is without what it said of people.
     """
 
     session_id: uuid.UUID
     version: int
     schema: int
     state: State
+    erased: Mapping[DataClass, ErasedNote] = field(default_factory=dict)
 
     def seen_by(self, name: str) -> State:
         """Return the state as the agent sees it whose own scope is ``name``: without the scopes of others (C4)."""
@@ -57,12 +62,13 @@ class VersionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of the conversation."""
+    """One turn of the conversation; ``content`` is None once that was ``erased``."""
 
     number: int
     role: str
-    content: JSONValue
+    content: JSONValue | None
     created_at: datetime
+    erased: bool = False
 
 
 def local_name(head: SessionHead) -> str:
@@ -76,7 +82,8 @@ def current_state(session: SessionHead | uuid.UUID) -> StateView:
     Raises SessionNotFound, SessionQuarantined, SessionDamaged, ContentErased, SchemaUnknown, KeyProblem.
     """
     head = _readable(session)
-    known = _states.current(head, head.data_key())
+    require_content(head)
+    known = _states.current(head, head.data_keys())
     return _view(head, head.version, known.state, head.schema)
 
 
@@ -86,7 +93,8 @@ def state_at_version(session: SessionHead | uuid.UUID, version: int) -> StateVie
     _require_version(head, version)
     if version == head.version:
         return current_state(head)
-    state, schema = _states.replay(head.session_id, version, head.data_key())
+    require_content(head)
+    state, schema = _states.replay(head.session_id, version, head.data_keys())
     return _view(head, version, state, schema)
 
 
@@ -140,18 +148,27 @@ def versions(session_id: uuid.UUID, *, after: int = 0, limit: int = 100) -> list
 def messages(session: SessionHead | uuid.UUID, *, after: int = 0, limit: int = 50) -> list[Turn]:
     """Return up to ``limit`` turns of the conversation with a number above ``after``, in order.
 
-    Raises what ``current_state`` raises; InvalidValue for a limit below 0.
+    Of turns whose text was erased there is who spoke and when. Raises what ``current_state`` raises, but ContentErased;
+    InvalidValue for a limit below 0.
     """
     limit = _rows.checked_limit(limit)
     head = _readable(session)
-    key = head.data_key()
+    keys = head.data_keys()
     alias = _rows.write_connection().alias
     rows = Message.objects.using(alias).filter(session_id=head.session_id, number__gt=after).order_by("number")
     turns = []
     for number, role, sealed, created_at in rows.values_list("number", "role", "body", "created_at")[:limit]:
-        body = _states.open_document(key, head.session_id, _states.MESSAGE, number, sealed)
-        turns.append(Turn(number, role, body["content"], created_at))
+        turns.append(opened_turn(head, keys, (number, role, sealed, created_at)))
     return turns
+
+
+def opened_turn(head: SessionHead, keys: DataKeys, row: tuple[int, str, bytes | memoryview | None, datetime]) -> Turn:
+    """Open one turn (number, role, sealed body, time), unless that was erased. Raises SessionDamaged, KeyProblem."""
+    number, role, sealed, created_at = row
+    if not keys.has_personal:
+        return Turn(number, role, None, created_at, erased=True)
+    body = _states.open_document(keys, head.session_id, _states.MESSAGE, number, sealed)
+    return Turn(number, role, body["content"], created_at)
 
 
 def _version_info(session_id: uuid.UUID, number: int, seq: int, canonical: bytes) -> VersionInfo:
@@ -179,4 +196,5 @@ def _require_version(head: SessionHead, version: int) -> None:
 
 
 def _view(head: SessionHead, version: int, state: State, schema: int) -> StateView:
-    return StateView(head.session_id, version, schema, copy_state(migrate(state, schema, head.session_id)))
+    shown = copy_state(migrate(state, schema, head.session_id))
+    return StateView(head.session_id, version, schema, shown, erased(head))

@@ -27,12 +27,14 @@ MAX_DEVICES: Final = 50
 class InProgress:
     """A live session of the consumer, or one whose checkout is still to be paid.
 
-    ``state`` is None where it cannot be read. ``checkout_until`` (UTC) is set while a checkout of it is in progress.
+    ``state`` is None where it cannot be read. ``checkout_until`` (UTC) is set while a checkout of it is in progress,
+    and ``handoff_id`` is that one's.
     """
 
     head: SessionHead
     state: State | None
     checkout_until: datetime | None
+    handoff_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,11 @@ def in_progress(merchant: str, consumer: str) -> list[InProgress]:
         head = read_head(session_id)
         row = checkouts.get(session_id)
         # Ended otherwise than by handing over, its link is worth nothing, though nobody has closed it yet.
-        payable = row is not None and (head.is_live() or head.end_reason == EndReason.COMPLETED)
-        if head.is_live() or payable:
-            found.append(InProgress(head, _state(head), row.expires_at if row is not None and payable else None))
+        if row is not None and not (head.is_live() or head.end_reason == EndReason.COMPLETED):
+            row = None
+        if head.is_live() or row is not None:
+            until, handoff_id = (None, None) if row is None else (row.expires_at, row.pk)
+            found.append(InProgress(head, _state(head), until, handoff_id))
     return found
 
 

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from agent_sessions.domain.lifecycle import LIVE, Status
 from agent_sessions.models import IdempotencyRecord, Session, SiteKey
 from agent_sessions.selectors import _rows
+from agent_sessions.selectors.legal_holds import held
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,10 @@ def unsealed() -> QuerySet[Session]:
 
 
 def old_answers() -> QuerySet[IdempotencyRecord]:
-    """Idempotency-Keys, with what they were answered, that are kept no longer (V7)."""
+    """Idempotency-Keys, with what they were answered, that are kept no longer (V7); none of a held session (A6)."""
     alias = _rows.write_connection().alias
-    return IdempotencyRecord.objects.using(alias).filter(expires_at__lte=timezone.now())
+    under_hold = held(Session.objects.filter(pk=OuterRef("session_id")))
+    return IdempotencyRecord.objects.using(alias).filter(~Exists(under_hold), expires_at__lte=timezone.now())
 
 
 def session_ids() -> Iterator[uuid.UUID]:

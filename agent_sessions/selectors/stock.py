@@ -23,7 +23,7 @@ from agent_sessions.models import Hold
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head
 from agent_sessions.selectors.history import current_state
-from agent_sessions.store.stock import Held
+from agent_sessions.store.stock import Held, nothing_held
 
 _HELD = (
     "SELECT item, SUM(quantity) FROM agent_sessions_hold "
@@ -92,8 +92,11 @@ def held_in_all(merchant: str, items: Collection[str], *, but_for: uuid.UUID | N
 
 
 def held_for(session: SessionHead | None) -> Held:
-    """Return what tells a store's answers how many pieces are held for others than this session."""
-    return partial(_some_held, session)
+    """Return what tells a store's answers how many pieces are held for others than this session.
+
+    Where nothing was held for others when the session was read, nothing is asked.
+    """
+    return nothing_held if session is not None and not session.others_hold else partial(_some_held, session)
 
 
 def open_holds() -> QuerySet[Hold]:

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from agent_sessions.audit.artifact import ENVELOPE_DOMAIN
 from agent_sessions.audit.chain import check_chain
-from agent_sessions.audit.events import CREATED, ENDED, event_hash, format_time, root_hash
+from agent_sessions.audit.events import CREATED, ENDED, ERASED, event_hash, format_time, root_hash
 from agent_sessions.audit.shapes import Problem
 from agent_sessions.crypto.canonical import JSON, parse_strict
 from agent_sessions.crypto.keys import WrappedKeyBroken
@@ -21,7 +21,8 @@ from agent_sessions.exceptions import ContentErased, InvalidValue
 from agent_sessions.models import Artifact, AuditEvent, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._content_checks import Seen, message_problems, private_problems, version_problems
-from agent_sessions.selectors._heads import get_session, lock_head, read_head
+from agent_sessions.selectors._heads import SessionHead, get_session, lock_head, read_head
+from agent_sessions.selectors._keys import DataClass, DataKeys, usable
 
 DERIVED = frozenset({"snapshot", "cached_state", "snapshot_pointer"})
 """Codes of problems in what is derived from history, which can be made again from it."""
@@ -78,24 +79,37 @@ def _verify(session_id: uuid.UUID) -> SessionReport:
     report = SessionReport(session_id)
     seen = Seen()
     report.problems += check_chain(_events(session_id, report, seen), run_id=str(session_id))
-    key: bytes | None = None
-    try:
-        key = head.data_key()
-        report.content_checked = True
-    except ContentErased:
-        report.problems.append(Problem("key_missing", "data key", "is gone, and with it what the session said"))
-    except WrappedKeyBroken:
-        report.problems.append(Problem("key_unusable", "data key", "does not unwrap: it was altered or moved"))
-    report.problems += version_problems(head, key, seen)
+    content = _usable_keys(head, "content", seen, report)
+    personal = _usable_keys(head, "personal", seen, report)
+    report.content_checked = content is not None and personal is not None
+    report.problems += version_problems(head, content, personal, seen)
     report.versions = seen.version_count
-    if key is not None:
-        report.problems += private_problems(head, key, seen)
-        report.problems += message_problems(head, key, seen)
-        if seen.opening.get("consumer", "") != session.consumer:
-            report.problems.append(Problem("wrong_column", "session, consumer", f"is not what {CREATED} commits to"))
+    if personal is not None:
+        report.problems += private_problems(head, personal, seen)
+        report.problems += message_problems(head, personal, seen)
+    known = personal is not None or "personal" in seen.erased
+    if known and session.consumer != seen.opening.get("consumer", ""):
+        report.problems.append(Problem("wrong_column", "session, consumer", f"is not what {CREATED} commits to"))
     report.problems += _row_problems(session, seen)
     report.problems += _artifact_problems(session)
     return report
+
+
+def _usable_keys(head: SessionHead, data_class: DataClass, seen: Seen, report: SessionReport) -> DataKeys | None:
+    """Return the session's keys if that of a class works, after noting where it is not as the events say."""
+    where, erased = f"{data_class} key", data_class in seen.erased
+    try:
+        found = usable(head.data_keys(), data_class)
+    except WrappedKeyBroken:
+        report.problems.append(Problem("key_unusable", where, "does not unwrap: it was altered or moved"))
+        return None
+    except ContentErased:  # it is there and worthless: its master key was destroyed on purpose
+        return None
+    if found is None and not erased:
+        report.problems.append(Problem("key_missing", where, "is gone, and with it what the session said"))
+    if found is not None and erased:
+        report.problems.append(Problem("not_erased", where, "is there, though an event says that it was destroyed"))
+    return found
 
 
 def _events(session_id: uuid.UUID, report: SessionReport, seen: Seen) -> Iterator[tuple[int, bytes]]:
@@ -130,6 +144,8 @@ def _note(seq: int, event: dict[str, JSON], seen: Seen) -> None:
     if isinstance(params, dict):
         if event.get("kind") == ENDED:
             seen.end = params
+        if event.get("kind") == ERASED and isinstance(classes := params.get("classes"), list):
+            seen.erased |= {str(name): str(event.get("timestamp")) for name in classes}
         if event.get("kind") in STANDING_KINDS:
             seen.standing |= {name: params[name] for name in STANDING if name in params}
 
@@ -187,6 +203,9 @@ def _row_problems(session: Session, seen: Seen) -> Iterator[Problem]:
     elif session.quarantined_at is None and session.status != _status_told(session, seen):
         yield Problem("wrong_status", "session, status", f"is {session.status}, which its history does not say")
 
+    for name, stamp in (("personal", session.personal_erased_at), ("content", session.content_erased_at)):
+        if seen.erased.get(name, "") != ("" if stamp is None else format_time(stamp)):
+            yield Problem("wrong_column", f"session, {name}_erased_at", f"is not what its event {ERASED} says")
     standing: dict[str, object] = {
         "paused_at": "" if session.paused_at is None else format_time(session.paused_at),
         "held_by": session.held_by,

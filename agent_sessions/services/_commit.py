@@ -35,9 +35,11 @@ from agent_sessions.exceptions import (
 from agent_sessions.models import Session
 from agent_sessions.selectors import _cache, _rows
 from agent_sessions.selectors._heads import SessionHead, lock_head, read_head, require_changeable, require_live
+from agent_sessions.selectors._keys import DataKeys
 from agent_sessions.selectors._states import current, replay
 from agent_sessions.services import _write
 from agent_sessions.services._entries import Draft, event_row, moved, version_row
+from agent_sessions.services._payment_data import check_draft
 from agent_sessions.services._quarantine import closing_damaged
 from agent_sessions.services._voiding import void_stored, voided_by
 from agent_sessions.signals import session_changed
@@ -63,7 +65,7 @@ class Committed:
 
 
 Changing = Callable[[SessionHead, datetime], _write.RowChange]
-Adding = Callable[[SessionHead, bytes], _write.MessageRow]
+Adding = Callable[[SessionHead, DataKeys], _write.MessageRow]
 
 
 def commit(
@@ -75,8 +77,10 @@ def commit(
     added. Who gives a ``row`` decides in it whether the session may be changed.
 
     Raises VersionConflict, SessionEnded and its kinds, SessionPaused, SessionHeld, SessionQuarantined, ContentErased,
-    SchemaUnknown, InvalidValue, LimitExceeded, KeyProblem, SessionBusy; then nothing was written.
+    SchemaUnknown, InvalidValue, PaymentDataRefused, LimitExceeded, KeyProblem, SessionBusy; then nothing was written.
     """
+    if not draft.repeats:
+        check_draft(draft)
     session_id = session.session_id if isinstance(session, SessionHead) else session
     known = session if isinstance(session, SessionHead) else _cache.head_at(session, draft.expected_version)
     with closing_damaged(session_id):
@@ -91,7 +95,7 @@ def _commit_from_memory(head: SessionHead, draft: Draft, row: Changing | None, m
     except AgentSessionsError:
         # What is remembered may be old, or never have been committed: nobody is refused for that.
         fresh = read_head(head.session_id)
-        if fresh.head_hash == head.head_hash:
+        if fresh.head_hash == head.head_hash and fresh.master_key_id == head.master_key_id:
             raise
         return _commit(fresh, draft, row, message)
 
@@ -131,27 +135,29 @@ def _attempt(head: SessionHead, draft: Draft, row: Changing | None, message: Add
         require_changeable(head, draft.actor, now)
     if draft.expected_version not in (None, head.version):
         raise conflict_with(head, draft.expected_version)
-    key = head.data_key()
+    keys = head.data_keys()
+    if changed is None or not changed.after_end:
+        _ = keys.content  # nothing is written of a session whose content nobody could read
     if draft.patch and head.schema != shapes.SCHEMA_VERSION and draft.kind != MIGRATED:
-        return _migrate_and_attempt(head, key, draft, row, message)
-    added = message(head, key) if message is not None else None
+        return _migrate_and_attempt(head, keys, draft, row, message)
+    added = message(head, keys) if message is not None else None
     event_id = new_id()
     version, known, voided = None, None, None
     if draft.patch is not None:
-        before = current(head, key) if draft.patch else None
+        before = current(head, keys) if draft.patch else None
         if before is not None:
             draft, voided = voided_by(draft, before.state)
         schema = shapes.SCHEMA_VERSION if draft.patch or draft.kind == MIGRATED else head.schema
-        version, known = version_row(head, key, draft.patch or {}, event_id, schema, before)
+        version, known = version_row(head, keys, draft.patch or {}, event_id, schema, before)
     public: Mapping[str, JSONValue] = {} if changed is None else changed.told
     number = None if version is None else version.number
-    event = event_row(head, key, draft, now=now, event_id=event_id, number=number, public=public)
+    event = event_row(head, keys, draft, now=now, event_id=event_id, number=number, public=public)
     after = head if version is None else moved(head, event, version, changed)
     write = partial(_write.write, event, version, row=changed, message=added)
     if not (write() if voided is None else _write_and_void(write, after, voided)):
         return None
     if known is not None:
-        _cache.put(after, known, key)
+        _cache.put(after, known, keys)
     made = Committed(head.session_id, number or head.version, event.head_seq + 1, event_id, draft.kind, now)
     announce(made)
     return made
@@ -174,16 +180,16 @@ def _write_and_void(write: Callable[[], bool], after: SessionHead, voided: Draft
 
 
 def commit_first(
-    head: SessionHead, key: bytes, draft: Draft, header: Mapping[str, object], params: Mapping[str, JSONValue]
+    head: SessionHead, keys: DataKeys, draft: Draft, header: Mapping[str, object], params: Mapping[str, JSONValue]
 ) -> tuple[_write.EventRow, _write.VersionRow]:
     """Make the first event and version of a session, to be stored with its row.
 
     ``head`` is the session as if it were at version 0 with no event. Raises InvalidValue, LimitExceeded.
     """
     uid = new_id()
-    version, known = version_row(head, key, draft.patch or {}, uid, shapes.SCHEMA_VERSION)
-    event = event_row(head, key, draft, now=head.created_at, event_id=uid, number=1, public=params, header=header)
-    _cache.put(moved(head, event, version), known or _cache.measured({}), key)
+    version, known = version_row(head, keys, draft.patch or {}, uid, shapes.SCHEMA_VERSION)
+    event = event_row(head, keys, draft, now=head.created_at, event_id=uid, number=1, public=params, header=header)
+    _cache.put(moved(head, event, version), known or _cache.measured({}), keys)
     return event, version
 
 
@@ -196,13 +202,13 @@ def announce(made: Committed) -> None:
 
 
 def _migrate_and_attempt(
-    head: SessionHead, key: bytes, draft: Draft, row: Changing | None, message: Adding | None
+    head: SessionHead, keys: DataKeys, draft: Draft, row: Changing | None, message: Adding | None
 ) -> Committed | None:
     """Bring an older state to this installation's schema, as a version of its own, then make the change; or neither.
 
     So replay never needs the code of a migration. Raises SchemaUnknown if the state is newer.
     """
-    before = current(head, key).state
+    before = current(head, keys).state
     migration = diff(before, migrate(before, head.schema, head.session_id))
     with transaction.atomic(using=_rows.write_connection().alias):
         if _attempt(head, Draft(MIGRATED, SYSTEM, patch=migration), None, None) is None:
@@ -218,8 +224,8 @@ def conflict_with(head: SessionHead, expected: int) -> VersionConflict:
     # What has changed is a courtesy: the refusal stands even where the content cannot be read.
     with suppress(SessionDamaged, ContentErased, KeyProblem):
         if 0 < expected < head.version:
-            key = head.data_key()
-            changes = describe(replay(head.session_id, expected, key)[0], current(head, key).state)
+            keys = head.data_keys()
+            changes = describe(replay(head.session_id, expected, keys)[0], current(head, keys).state)
     return VersionConflict(head.session_id, expected=expected, current=head.version, changes=changes)
 
 

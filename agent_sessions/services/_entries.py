@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -16,13 +16,21 @@ from agent_sessions.crypto.commitments import commitment, salt_for
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.patch import apply_patch
+from agent_sessions.domain.privacy import split
 from agent_sessions.domain.references import moved_references
 from agent_sessions.domain.sizes import check_sizes
 from agent_sessions.domain.snapshots import snapshot_due
 from agent_sessions.domain.state import check_shape
 from agent_sessions.selectors._cache import KnownState
 from agent_sessions.selectors._heads import SessionHead
-from agent_sessions.selectors._states import PATCH, PRIVATE, SNAPSHOT, current, seal_document
+from agent_sessions.selectors._keys import PATCH, SNAPSHOT, DataKeys
+from agent_sessions.selectors._states import (
+    PERSONAL_PATCH,
+    PERSONAL_SNAPSHOT,
+    PRIVATE,
+    current,
+    seal_document,
+)
 from agent_sessions.services._write import EventRow, RowChange, VersionRow
 from agent_sessions.types import JSONValue, Patch
 
@@ -32,7 +40,8 @@ class Draft:
     """What is to be written. ``patch`` None means an event that changes no state.
 
     ``private`` are values behind commitments that the event itself keeps, sealed; ``committed`` are values behind
-    commitments that are kept elsewhere (a message's body).
+    commitments that are kept elsewhere (a message's body). ``repeats`` says that nothing of it is new: the session
+    holds it already, so it is not searched for payment data, and what lets a session end is never refused for that.
     """
 
     kind: str
@@ -42,10 +51,11 @@ class Draft:
     expected_version: int | None = None
     private: Mapping[str, JSONValue] = field(default_factory=dict)
     committed: Mapping[str, JSONValue] = field(default_factory=dict)
+    repeats: bool = False
 
 
 def version_row(
-    head: SessionHead, key: bytes, patch: Patch, uid: uuid.UUID, schema: int, before: KnownState | None = None
+    head: SessionHead, keys: DataKeys, patch: Patch, uid: uuid.UUID, schema: int, before: KnownState | None = None
 ) -> tuple[VersionRow, KnownState | None]:
     """Apply the patch, check what it makes, and seal it; with a snapshot if one is due.
 
@@ -53,14 +63,17 @@ def version_row(
     """
     number, snapshot, snapshot_version = head.version + 1, None, head.snapshot_version
     if not patch:
-        sealed = seal_document(key, head.session_id, PATCH, number, patch)
+        sealed = seal_document(keys, head.session_id, PATCH, number, patch)
         patch_bytes = head.patch_bytes + len(sealed)
         return VersionRow(number, uid, schema, sealed, None, snapshot_version, patch_bytes), None
-    before = before or current(head, key)
+    before = before or current(head, keys)
     after = applied(before, patch)
     added, removed = moved_references(before.state, after.state, patch)
-    sealed = seal_document(key, head.session_id, PATCH, number, patch)
-    patch_bytes = head.patch_bytes + len(sealed)
+    content, personal = split(patch)
+    sealed = seal_document(keys, head.session_id, PATCH, number, content)
+    said = seal_document(keys, head.session_id, PERSONAL_PATCH, number, personal) if personal else None
+    kept = None
+    patch_bytes = head.patch_bytes + len(sealed) + len(said or b"")
     if snapshot_due(
         patches=number - snapshot_version,
         patch_bytes=patch_bytes,
@@ -68,9 +81,13 @@ def version_row(
         every=settings.snapshot_every,
     ):
         # It is made rarely and kept for good: a quarter smaller is worth four times the time.
-        snapshot = seal_document(key, head.session_id, SNAPSHOT, number, after.state, level=6)
+        whole, about_person = split(cast("Patch", after.state))
+        snapshot = seal_document(keys, head.session_id, SNAPSHOT, number, whole, level=6)
+        if about_person:
+            kept = seal_document(keys, head.session_id, PERSONAL_SNAPSHOT, number, about_person, level=6)
         snapshot_version, patch_bytes = number, 0
-    return VersionRow(number, uid, schema, sealed, snapshot, snapshot_version, patch_bytes, added, removed), after
+    row = VersionRow(number, uid, schema, sealed, snapshot, snapshot_version, patch_bytes, added, removed, said, kept)
+    return row, after
 
 
 def applied(before: KnownState, patch: Patch) -> KnownState:
@@ -85,7 +102,7 @@ def applied(before: KnownState, patch: Patch) -> KnownState:
 
 def event_row(
     head: SessionHead,
-    key: bytes,
+    keys: DataKeys,
     draft: Draft,
     *,
     now: datetime,
@@ -99,7 +116,11 @@ def event_row(
     private = {**draft.private, **{f"params.{name}": value for name, value in call.private.items()}}
     values: dict[str, object] = {**private, **draft.committed}
     if draft.patch:
-        values["patch"] = draft.patch
+        content, personal = split(draft.patch)
+        if content:
+            values["patch"] = content
+        if personal:
+            values["personal"] = personal
     canonical = build_event(
         run_id=run_id,
         seq=seq,
@@ -118,7 +139,7 @@ def event_row(
         base_version=None if number is None else number - 1,
         duration_ms=None if call.started_at is None else int((now - call.started_at).total_seconds() * 1000),
         private={
-            path: commitment(salt_for(key, run_id, seq, path), run_id, seq, path, value)
+            path: commitment(salt_for(keys.of_path(path), run_id, seq, path), run_id, seq, path, value)
             for path, value in values.items()
         },
         header=header,
@@ -134,7 +155,7 @@ def event_row(
         capability=call.capability,
         policy_result=call.policy_result,
         response_status=call.response_status,
-        private=seal_document(key, head.session_id, PRIVATE, seq, private) if private else None,
+        private=seal_document(keys, head.session_id, PRIVATE, seq, private) if private else None,
     )
 
 
@@ -152,4 +173,5 @@ def moved(head: SessionHead, event: EventRow, version: VersionRow, row: RowChang
         patch_bytes=version.patch_bytes,
         head_seq=event.head_seq + 1,
         head_hash=event.hash.hex(),
+        since=None,
     )

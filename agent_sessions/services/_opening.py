@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from agent_sessions.audit.events import CREATED, format_time
 from agent_sessions.conf import settings
-from agent_sessions.crypto.sealing import new_data_key
 from agent_sessions.crypto.tokens import issue_token, token_digest
 from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import AGENT, Actor, Agent, Scope
@@ -30,10 +29,12 @@ from agent_sessions.exceptions import InvalidValue, TooManySessions
 from agent_sessions.models import Caller, Session, SessionKey, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._cache import measured
-from agent_sessions.selectors._heads import SessionHead, data_key_context
+from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.selectors._keys import DataKeys, new_keys
 from agent_sessions.selectors.audit import private_values
 from agent_sessions.services._commit import Committed, announce, commit_first
 from agent_sessions.services._entries import Draft, applied
+from agent_sessions.services._payment_data import check_opening
 from agent_sessions.services._texts import MAX_NOTE, check_text
 from agent_sessions.services._write import store_history
 from agent_sessions.services.keys import active_site_key
@@ -61,9 +62,10 @@ class Opening:
 
     opened: OpenedSession
     session: Session
-    key: bytes
+    keys: DataKeys
     master_key_id: str
     wrapped: bytes
+    wrapped_personal: bytes
     draft: Draft
     max_sessions: int
 
@@ -94,19 +96,27 @@ def prepare(
 ) -> Opening:
     """Make everything of a session but its rows; ``until`` (UTC) is a deadline that its own may not pass.
 
-    The rest is as in ``open_session``. Raises InvalidValue, LimitExceeded, KeyProblem.
+    The rest is as in ``open_session``. Raises InvalidValue, PaymentDataRefused, LimitExceeded, KeyProblem.
     """
     scope = scope or Scope()
     merchant = merchant or settings.merchant
     _check_opening(consumer, merchant, purpose, parent_request)
     begun = cast("Patch", state or {})
     check_patch(begun)
+    check_opening(
+        agent=agent,
+        merchant=merchant,
+        scope=scope,
+        purpose=purpose,
+        parent_request=parent_request,
+        state=state or {},
+        call=call,
+    )
     applied(measured({}), begun)  # so that what is refused leaves nothing behind, not even the site's first key
     now = timezone.now()
     expires_at = _deadline(kind, scope, now, until)
     session_id = new_id()
-    key = new_data_key()
-    master_key_id, wrapped = settings.key_provider.wrap(key, context=data_key_context(session_id))
+    keys, master_key_id, wrapped, wrapped_personal = new_keys(session_id)
     token_key = active_site_key(SiteKey.Purpose.TOKEN)
     token = issue_token(
         settings.key_provider,
@@ -143,7 +153,7 @@ def prepare(
     )
     draft = Draft(CREATED, actor, call, patch=begun, private=_present(purpose=purpose, consumer=consumer))
     opened = OpenedSession(session_id, token, 1, expires_at)
-    return Opening(opened, session, key, master_key_id, wrapped, draft, max_sessions)
+    return Opening(opened, session, keys, master_key_id, wrapped, wrapped_personal, draft, max_sessions)
 
 
 def prepare_from(
@@ -192,9 +202,9 @@ def _store(opening: Opening) -> Committed:
         session.updated_at, session.expires_at, None, "", 0, session.pk, SCHEMA_VERSION, 0, 0, 0, "", digest,
         opening.master_key_id, opening.wrapped, session.agent_name, session.agent_version, session.agent_operator,
         session.agent_key, session.bound_to, "", None, 0, session.family, session.parent_request,
-        json.dumps(session.scope),
+        json.dumps(session.scope), opening.wrapped_personal,
     )  # fmt: skip
-    event, version = commit_first(head, opening.key, opening.draft, _header(session, digest), _params(session))
+    event, version = commit_first(head, opening.keys, opening.draft, _header(session, digest), _params(session))
     session.version, session.version_uid, session.schema = 1, version.uid, version.schema
     session.snapshot_version, session.patch_bytes = version.snapshot_version, version.patch_bytes
     session.head_seq, session.head_hash = 1, event.hash
@@ -202,9 +212,15 @@ def _store(opening: Opening) -> Committed:
     with transaction.atomic(using=alias):
         if session.caller and opening.max_sessions:
             _require_free_place(alias, session, opening.max_sessions)
+        if session.parent is not None:  # whoever opens it holds that session's row
+            family = Session.objects.using(alias).filter(pk=session.parent)
+            session.ordered_at = family.values_list("ordered_at", flat=True).first()
         session.save(force_insert=True, using=alias)
         SessionKey.objects.using(alias).create(
-            session=session, master_key_id=opening.master_key_id, wrapped=opening.wrapped
+            session=session,
+            master_key_id=opening.master_key_id,
+            wrapped=opening.wrapped,
+            personal=opening.wrapped_personal,
         )
         store_history(alias, event, version)
     return Committed(session.pk, 1, 1, version.uid, opening.draft.kind, session.created_at)

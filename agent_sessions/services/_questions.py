@@ -114,7 +114,7 @@ def make_question(
         fingerprint=cart_fingerprint(priced),
         amount=amount[0],
         currency=amount[1],
-        body=seal_document(head.data_key(), head.session_id, body_place(approval_id), 0, {"reason": reason}),
+        body=seal_document(head.data_keys(), head.session_id, body_place(approval_id), 0, {"reason": reason}),
         requested_at=now,
         expires_at=expires_at,
     )

@@ -1,9 +1,9 @@
 """The write itself: compare-and-set, version and event, all or nothing.
 
 On PostgreSQL it is one statement (the function of migration 0002) and so one round trip with no transaction block;
-inside a transaction of the host it becomes part of that. Elsewhere, and for the rare writes that also change something
-else of the session's row or add a message, it is the same statements in a short transaction, the compare-and-set first:
-it decides the race, and SQLite cannot take a write lock after a read.
+inside a transaction of the host it becomes part of that; so are the events of an erasure. Elsewhere, and for the rare
+other writes that also change something else of the session's row or add a message, it is the same statements in a short
+transaction, the compare-and-set first: it decides the race, and SQLite cannot take a write lock after a read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from agent_sessions.types import JSONValue
 _TYPES = (
     "uuid", "integer", "bytea", "integer", "timestamptz", "uuid", "smallint", "varchar", "bytea", "bytea", "integer",
     "bigint", "bytea", "bytea", "varchar", "varchar", "smallint", "bytea", "varchar[]", "varchar[]",
+    "bytea", "bytea",
 )  # fmt: skip
 _CALL = f"SELECT agent_sessions_write_1({', '.join('%s::' + name for name in _TYPES)})"
 
@@ -65,6 +66,8 @@ class VersionRow:
     patch_bytes: int
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    personal_patch: bytes | None = None
+    personal_snapshot: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class RowChange:
     told: Mapping[str, JSONValue] = field(default_factory=dict)
     when_overdue: bool | None = False
     """True: only if the deadline has passed. False: only if it has not. None: either way, and revoked or not."""
+    after_end: bool = False
+    """For a session that has ended and for no other; its keys may be gone."""
 
     @property
     def ends(self) -> bool:
@@ -106,6 +111,9 @@ def write(
     connection = _rows.write_connection()
     if connection.vendor == "postgresql" and row is None and message is None:
         return _rows.with_retries(f"Session {event.session_id}", lambda: _call_function(connection, event, version))
+    if connection.vendor == "postgresql" and row is not None and row.after_end and version is None and message is None:
+        changed = row
+        return _rows.with_retries(f"Session {event.session_id}", lambda: _append(connection, event, changed))
     return _rows.with_retries(
         f"Session {event.session_id}", lambda: _write_rows(connection, event, version, row, message)
     )
@@ -113,16 +121,36 @@ def write(
 
 def _call_function(connection: BaseDatabaseWrapper, event: EventRow, version: VersionRow | None) -> bool:
     number = uid = schema = patch = snapshot = snapshot_version = patch_bytes = added = removed = None
+    personal_patch = personal_snapshot = None
     if version is not None:
         number, uid, schema, patch = version.number, version.uid, version.schema, version.patch
         snapshot, snapshot_version, patch_bytes = version.snapshot, version.snapshot_version, version.patch_bytes
         added, removed = list(version.added) or None, list(version.removed) or None
+        personal_patch, personal_snapshot = version.personal_patch, version.personal_snapshot
     params = (
         event.session_id, event.head_seq, event.head_hash, number, event.now, uid, schema, event.kind, patch,
         snapshot, snapshot_version, patch_bytes, event.canonical, event.hash, event.capability,
         event.policy_result, event.response_status, event.private, added, removed,
+        personal_patch, personal_snapshot,
     )  # fmt: skip
     return bool(_rows.select(connection, _CALL, params)[0][0])
+
+
+def _append(connection: BaseDatabaseWrapper, event: EventRow, row: RowChange) -> bool:
+    """Change the row of a session that has ended and add the event, in one statement: a purge makes many of them."""
+    changes = "".join(f', "{name}" = %s' for name in row.columns)
+    statement = f"""WITH moved AS (
+            UPDATE agent_sessions_session SET head_seq = %s, head_hash = %s, updated_at = %s{changes}
+            WHERE id = %s AND head_seq = %s AND head_hash = %s AND status = %s RETURNING id, head_seq, updated_at)
+        INSERT INTO agent_sessions_auditevent (session_id, seq, created_at, response_status, kind, capability,
+            policy_result, canonical, private)
+        SELECT id, head_seq, updated_at, %s, %s, %s, %s, %s, %s FROM moved RETURNING seq"""  # noqa: S608 - our columns
+    params = [
+        event.head_seq + 1, event.hash, event.now, *row.columns.values(),
+        event.session_id, event.head_seq, event.head_hash, Status.ENDED.value,
+        event.response_status, event.kind, event.capability, event.policy_result, event.canonical, event.private,
+    ]  # fmt: skip
+    return bool(_rows.select(connection, statement, params))
 
 
 def _write_rows(
@@ -136,10 +164,15 @@ def _write_rows(
     changes: dict[str, object] = {"head_seq": event.head_seq + 1, "head_hash": event.hash, "updated_at": event.now}
     # Nothing changes the state of a paused session; what happens to it is still recorded.
     statuses = [Status.ACTIVE.value] if version is not None and row is None else [status.value for status in LIVE]
+    if row is not None and row.after_end:
+        statuses = [Status.ENDED.value]
     expected = Q(pk=event.session_id, head_seq=event.head_seq, head_hash=event.head_hash, status__in=statuses)
-    # A writer who remembers a key that was destroyed since must not seal with it.
-    expected &= Q(Exists(SessionKey.objects.filter(pk=OuterRef("pk"))))
-    if row is None or row.when_overdue is False:
+    if row is None or not row.after_end:
+        # A writer who remembers a key that was destroyed since must not seal with it.
+        expected &= Q(Exists(SessionKey.objects.filter(pk=OuterRef("pk"))))
+    if row is not None and row.after_end:
+        pass
+    elif row is None or row.when_overdue is False:
         # As a subquery of its own: a join would make Django wrap the session in a second SELECT, which PostgreSQL
         # does not look at again after waiting for another writer.
         expected &= Q(expires_at__gt=event.now) & Q(
@@ -178,6 +211,8 @@ def store_history(alias: str, event: EventRow, version: VersionRow | None, messa
             schema=version.schema,
             patch=version.patch,
             snapshot=version.snapshot,
+            personal_patch=version.personal_patch,
+            personal_snapshot=version.personal_snapshot,
         )
         references = SessionReference.objects.using(alias)
         if version.removed:

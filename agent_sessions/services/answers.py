@@ -249,7 +249,7 @@ def _decide(
         row.decided_at, row.decided_by = now, str(actor)
     if text:
         body = {**opened_body(row, head), "answer" if decided else "question": text}
-        row.body = seal_document(head.data_key(), head.session_id, body_place(row.pk), 0, body)
+        row.body = seal_document(head.data_keys(), head.session_id, body_place(row.pk), 0, body)
     row.save(update_fields=["status", "decided_at", "decided_by", "body"], using=_rows.write_connection().alias)
     return made.version
 

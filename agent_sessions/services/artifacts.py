@@ -13,12 +13,21 @@ from django.utils import timezone
 from agent_sessions.audit.artifact import PURPOSE, Seal, build_artifact, make_seal
 from agent_sessions.audit.chain import check_chain
 from agent_sessions.audit.events import ENDED, event_hash
+from agent_sessions.audit.proofs import Inclusion
 from agent_sessions.domain.lifecycle import LIVE
-from agent_sessions.exceptions import AgentSessionsError, ArtifactNotReady, SessionDamaged, SessionEnded
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    ArtifactNotReady,
+    LogDamaged,
+    NotLogged,
+    SessionDamaged,
+    SessionEnded,
+)
 from agent_sessions.models import Artifact, AuditEvent, Session, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import read_head, require_open
 from agent_sessions.selectors.audit import openings
+from agent_sessions.selectors.log import log_inclusion
 from agent_sessions.services.keys import active_site_key, site_key_secret
 
 logger = logging.getLogger("agent_sessions")
@@ -28,7 +37,9 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
     """Return the session's artifact as canonical JSON, sealing it first if no job has come by yet.
 
     ``disclose`` says which private values are opened in it: "purpose" (the agent's own), "all" (for readers who may
-    see the session's content) or "none". What has been erased cannot be opened.
+    see the session's content) or "none". What has been erased cannot be opened; the events that say so come ``after``.
+
+    It carries the proof that the session is in the log once a tree head that counts covers its end.
 
     Raises SessionNotFound, SessionQuarantined, ArtifactNotReady while the session is live, SessionDamaged if its
     history is not what was sealed, KeyProblem.
@@ -54,7 +65,25 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
     )
     covered = AuditEvent.objects.using(_alias()).filter(session_id=session_id, seq__lte=seal.event_count)
     events = [bytes(canonical) for canonical in covered.order_by("seq").values_list("canonical", flat=True)]
-    return build_artifact(seal, events, openings(head, disclose=disclose, up_to=seal.event_count))
+    # Up to where the head stood whose keys open the rest, so that nothing is opened that is said to be erased.
+    after = AuditEvent.objects.using(_alias()).filter(
+        session_id=session_id, seq__gt=seal.event_count, seq__lte=head.head_seq
+    )
+    later = [bytes(canonical) for canonical in after.order_by("seq").values_list("canonical", flat=True)]
+    opened = openings(head, disclose=disclose, up_to=seal.event_count)
+    return build_artifact(seal, events, opened, inclusion=_inclusion(session_id, seal), after=later)
+
+
+def _inclusion(session_id: uuid.UUID, seal: Seal) -> Inclusion | None:
+    """Return the proof that the end is in the log, None before a tree head that counts covers it."""
+    try:
+        return log_inclusion(session_id, seq=seal.event_count)
+    except NotLogged:
+        return None
+    except LogDamaged:
+        # The artifact is good by itself. The log is compared with its exported heads elsewhere.
+        logger.exception("The artifact of session %s goes out without its proof of inclusion.", session_id)
+        return None
 
 
 def seal_artifact(session_id: uuid.UUID) -> Artifact:

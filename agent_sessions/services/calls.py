@@ -25,6 +25,7 @@ from agent_sessions.exceptions import (
     InvalidParameter,
     InvalidToken,
     InvalidValue,
+    PaymentDataRefused,
     PolicyDenied,
     SessionEnded,
     VersionConflict,
@@ -35,6 +36,7 @@ from agent_sessions.selectors.history import current_state
 from agent_sessions.selectors.in_progress import Device
 from agent_sessions.selectors.stock import held_for
 from agent_sessions.services._commit import conflict_with
+from agent_sessions.services._payment_data import require_no_payment_data, told_of
 from agent_sessions.services._policies import REFUSED, denial, session_facts
 from agent_sessions.services.approvals import use_approval
 from agent_sessions.services.confirmations import ask_devices, tell_devices
@@ -80,9 +82,9 @@ def call_capability(
     be called inside a transaction: what rolls back takes the record of the call with it. ``writing`` is given the part
     that writes and returns its answer, so that it can be one transaction with something else; see ``Claim.complete``.
 
-    Raises InvalidParameter, PolicyDenied, CartProblem, ItemNotFound, NoStore, InvalidToken (it needs a session and got
-    none), VersionConflict (only against an ``expected_version``, or when eight runs in a row were overtaken), and what
-    ``change_session`` raises.
+    Raises InvalidParameter, PaymentDataRefused, PolicyDenied, CartProblem, ItemNotFound, NoStore, InvalidToken (it
+    needs a session and got none), VersionConflict (only against an ``expected_version``, or when eight runs in a row
+    were overtaken), and what ``change_session`` raises.
     """
     attempt = _Attempt(
         capability, given, text, ctx, method or capability.method, expected_version, writing, timezone.now()
@@ -134,6 +136,8 @@ class _Attempt:
             self._require_expected(session)
             state = current_state(session).state
         params = check_params(self.capability.params, self.given, text=self.text)
+        # Before the handler, which may keep what it is given where nobody looks again.
+        require_no_payment_data(params, exempt={f"/{name}" for name in self.capability.identifiers})
         told = self._told(params)
         call = CapabilityCall(
             self.capability,
@@ -215,7 +219,7 @@ class _Attempt:
         told = Call(
             self.capability.name,
             self.method,
-            params={"code": error.code},
+            params={"code": error.code, **(told_of(error) if isinstance(error, PaymentDataRefused) else {})},
             policy_result="allow" if denied is None else "deny",
             policy_rule=DEFAULT if denied is None else denied.rule,
             response_status=error.status,
@@ -242,6 +246,7 @@ class _Attempt:
                 params={name: value for name, value in sent.items() if declared[name].shown},
                 private={name: value for name, value in sent.items() if not declared[name].shown},
                 started_at=self.started_at,
+                identifiers=self.capability.identifiers,
             )
         except InvalidValue as refused:
             raise InvalidParameter(max(sent, key=lambda name: len(repr(sent[name]))), refused.problem) from None

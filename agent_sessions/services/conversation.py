@@ -18,6 +18,7 @@ from agent_sessions.exceptions import InvalidValue, LimitExceeded
 from agent_sessions.models import Message
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead
+from agent_sessions.selectors._keys import DataKeys
 from agent_sessions.selectors._states import MESSAGE, seal_document
 from agent_sessions.services import _write
 from agent_sessions.services._commit import commit
@@ -61,11 +62,11 @@ def add_message(
         raise LimitExceeded("the message", size=size, limit=settings.max_message_bytes, setting="MAX_MESSAGE_BYTES")
     numbers: list[int] = []
 
-    def message(head: SessionHead, key: bytes) -> _write.MessageRow:
+    def message(head: SessionHead, keys: DataKeys) -> _write.MessageRow:
         rows = Message.objects.using(_rows.write_connection().alias).filter(session_id=head.session_id)
         number = (rows.aggregate(last=Max("number"))["last"] or 0) + 1
         numbers.append(number)
-        return _write.MessageRow(number, role, seal_document(key, head.session_id, MESSAGE, number, body))
+        return _write.MessageRow(number, role, seal_document(keys, head.session_id, MESSAGE, number, body))
 
     draft = Draft("conversation.message_added", actor, call, committed={"message": body})
     made = commit(session, draft, message=message)

@@ -18,6 +18,7 @@ from agent_sessions.exceptions import AgentSessionsError, InvalidValue, SessionE
 from agent_sessions.models import Caller, Session
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors.sessions import ids_of, overdue, revoked, unsealed
+from agent_sessions.services._payment_data import require_no_payment_data
 from agent_sessions.services._texts import check_text
 from agent_sessions.services.artifacts import seal_artifact
 from agent_sessions.services.idempotency import purge_idempotency_records
@@ -66,9 +67,10 @@ def revoke_all_sessions(*, reason: str) -> int:
     flight can come through any more. After an interruption ``end_revoked_sessions`` does the rest.
 
     ``reason`` is kept with the key and sealed in each session's last event, 1 to 200 characters.
-    Raises InvalidValue, KeyProblem.
+    Raises InvalidValue, PaymentDataRefused, KeyProblem.
     """
     check_text("/reason", reason, 200)
+    require_no_payment_data({"reason": reason})
     if not reason:
         raise InvalidValue("/reason", "Say in 1 to 200 characters why every session is revoked.")
     revoke_token_key(reason=reason)

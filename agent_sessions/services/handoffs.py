@@ -141,6 +141,7 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
         row.order_ref = order_ref
         row.ordered_at = row.closed_at = timezone.now()
         row.save(update_fields=["order_ref", "ordered_at", "closed_at"], using=_alias())
+        _note_ordered(head, row.ordered_at)
         if head.is_live():
             call = Call(capability="checkout", params={"order": order_ref})
             seen = _same_cart_now(row, head, version)
@@ -152,6 +153,14 @@ def complete_handoff(handoff_id: uuid.UUID, *, version: int, order_ref: str, act
             raise VersionConflict(head.session_id, expected=version, current=row.version)
         else:
             release_after_end(head.session_id, Hold.Because.ORDERED)
+
+
+def _note_ordered(head: SessionHead, ordered_at: datetime) -> None:
+    """Start the clock of order evidence for all sessions of the family; those to come inherit it (A5)."""
+    members = Session.objects.using(_alias()).filter(Q(pk=head.family) | Q(family=head.family, parent__isnull=False))
+    # Locked first: a branch that is being opened is seen by the statement after that.
+    list(members.select_for_update().order_by("pk").values_list("pk"))
+    members.filter(ordered_at__isnull=True).update(ordered_at=ordered_at)
 
 
 def _same_cart_now(row: CheckoutHandoff, head: SessionHead, seen: int) -> int:

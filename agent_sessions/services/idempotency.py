@@ -28,7 +28,9 @@ from agent_sessions.exceptions import IdempotencyKeyReused, RequestInProgress, S
 from agent_sessions.models import IdempotencyRecord, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head
+from agent_sessions.selectors.legal_holds import keep_holds_still
 from agent_sessions.selectors.sessions import old_answers
+from agent_sessions.services._payment_data import require_no_payment_data
 from agent_sessions.services.keys import active_site_key, site_key_secret
 from agent_sessions.types import JSONValue
 
@@ -98,7 +100,7 @@ class Claim:
         if answer is None:
             self._row().delete()
             return
-        key = _site_secret() if self.session_id is None else read_head(self.session_id).data_key()
+        key = _site_secret() if self.session_id is None else read_head(self.session_id).data_keys().personal
         sealed = seal(key, _place(self.digest, self.session_id), answer)
         self._row().update(answer=sealed, session_id=self.session_id)
 
@@ -119,7 +121,7 @@ def claim_key(
     """
     scope = f"caller:{caller}" if session is None else str(session.session_id)
     digest = hashlib.sha256(canonical_bytes([scope, operation, key])).digest()
-    secret = _site_secret() if session is None else session.data_key()
+    secret = _site_secret() if session is None else session.data_keys().personal
     fingerprint = hmac.digest(secret, _REQUEST + digest + request, hashlib.sha256)
     for _ in range(_ATTEMPTS):
         now = timezone.now()
@@ -154,8 +156,10 @@ def run_once(
     ``act`` runs in one transaction with keeping what it returns, so all that it does is in this database. ``request``
     tells one request from another. What ``act`` raises frees the key again.
 
-    Raises what ``claim_key`` raises, InvalidValue for a request that JSON cannot hold, and what ``act`` raises.
+    Raises what ``claim_key`` raises, InvalidValue for a request that JSON cannot hold, PaymentDataRefused for one of
+    which not even a digest is kept, and what ``act`` raises.
     """
+    require_no_payment_data({"operation": operation, "key": key, "request": request})
     head = read_head(session) if isinstance(session, uuid.UUID) else session
     claimed = claim_key(head, caller=caller, operation=operation, key=key, request=canonical_bytes(request))
     if isinstance(claimed, bytes):
@@ -171,9 +175,13 @@ def purge_idempotency_records(*, limit: int = 5000) -> int:
     """Delete up to ``limit`` keys and answers that are older than 24 hours; return how many."""
     old = old_answers()
     some = old.order_by("expires_at").values("pk")[: _rows.checked_limit(limit)]
+
     # The time is asked for again by the statement that deletes: a key that is claimed anew meanwhile stays.
-    deleted, _ = _rows.with_retries("Old answers", lambda: old.filter(pk__in=some).delete())
-    return deleted
+    def act() -> int:
+        keep_holds_still()
+        return old.filter(pk__in=some).delete()[0]
+
+    return _rows.in_transaction("Old answers", act)
 
 
 def _encode(returned: JSONValue) -> bytes:
@@ -220,9 +228,9 @@ def _opened(found: IdempotencyRecord, session: SessionHead | None, secret: bytes
     if found.session_id is None:
         key = secret
     elif session is not None and session.session_id == found.session_id:
-        key = session.data_key()
+        key = session.data_keys().personal
     else:
-        key = read_head(found.session_id).data_key()
+        key = read_head(found.session_id).data_keys().personal
     return unseal(key, _place(bytes(found.digest), found.session_id), bytes(found.answer or b""))
 
 

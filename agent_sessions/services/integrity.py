@@ -6,7 +6,7 @@ import uuid
 
 from django.db import transaction
 from django.db.models import Case, Max, Sum, Value, When
-from django.db.models.functions import Length
+from django.db.models.functions import Coalesce, Length
 
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.exceptions import SessionDamaged
@@ -15,6 +15,8 @@ from agent_sessions.selectors import _cache, _rows
 from agent_sessions.selectors._heads import get_session, read_head
 from agent_sessions.selectors.verification import DERIVED, SessionReport, verify_session
 from agent_sessions.services._quarantine import quarantine
+
+_SIZE = Length("patch") + Coalesce(Length("personal_patch"), 0)
 
 
 def quarantine_damaged(report: SessionReport) -> bool:
@@ -43,9 +45,9 @@ def repair_session(session_id: uuid.UUID) -> SessionReport:
         # First, so that no change can come between counting and writing down what was counted.
         Session.objects.using(alias).filter(pk=session_id).update(snapshot_version=0)
         rows = SessionVersion.objects.using(alias).filter(session_id=session_id)
-        rows.filter(number__in=wrong).update(snapshot=None)
+        rows.filter(number__in=wrong).update(snapshot=None, personal_snapshot=None)
         last = rows.filter(snapshot__isnull=False).aggregate(last=Max("number"))["last"] or 0
-        weight = rows.filter(number__gt=last).aggregate(weight=Sum(Length("patch")))["weight"] or 0
+        weight = rows.filter(number__gt=last).aggregate(weight=Sum(_SIZE))["weight"] or 0
         Session.objects.using(alias).filter(pk=session_id).update(snapshot_version=last, patch_bytes=weight)
     _cache.forget(read_head(session_id))
     after = verify_session(session_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -16,6 +17,8 @@ from agent_sessions.models import SiteKey
 from agent_sessions.selectors import _rows
 
 Purpose = SiteKey.Purpose
+_SIGNING: Final = frozenset({Purpose.ARTIFACT, Purpose.LOG})
+"""What has a key pair; the other keys are secrets of 32 random bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,9 @@ def active_site_key(purpose: str) -> SiteKey:
     found = active.first()
     if found is not None:
         return found
+    made = _new_site_key(purpose)
     try:
-        return _rows.with_retries(f"The {purpose} key", lambda: _new_site_key(alias, purpose))
+        return _rows.with_retries(f"The {purpose} key", lambda: _stored(alias, made))
     except IntegrityError:
         return active.get()  # somebody else has just made it
 
@@ -46,6 +50,11 @@ def active_site_key(purpose: str) -> SiteKey:
 def site_key_secret(key: SiteKey) -> bytes:
     """Unwrap a site key's secret. Raises KeyProblem."""
     return settings.key_provider.unwrap(key.master_key_id, bytes(key.wrapped), context=_context(key.purpose))
+
+
+def rewrapped_site_key(key: SiteKey) -> tuple[str, bytes]:
+    """Wrap a site key's secret anew: the active master key's id and the wrapped bytes. Raises KeyProblem."""
+    return settings.key_provider.wrap(site_key_secret(key), context=_context(key.purpose))
 
 
 def consumer_pseudonym(reference: str, *, merchant: str = "") -> str:
@@ -69,13 +78,16 @@ def caller_pseudonym(caller: str) -> str:
 
 
 def revoke_token_key(*, reason: str) -> None:
-    """Make every token issued so far worthless, in one transaction; see ``revoke_all_sessions``. Raises KeyProblem."""
-    _rotate(Purpose.TOKEN, revoke=True, reason=reason)
+    """Make every token issued so far worthless, in one transaction; see ``revoke_all_sessions``.
+
+    Asks no key service, so it works while that is out of reach.
+    """
+    rotate_site_key(Purpose.TOKEN, revoke=True, reason=reason)
 
 
 def rotate_signing_key() -> SigningKey:
     """Sign artifacts with a new key from now on. What the old one signed stays good, and it stays listed."""
-    return _described(_rotate(Purpose.ARTIFACT))
+    return _described(rotate_site_key(Purpose.ARTIFACT))
 
 
 def signing_keys() -> list[SigningKey]:
@@ -86,29 +98,41 @@ def signing_keys() -> list[SigningKey]:
     return [_described(key) for key in keys]
 
 
-def _rotate(purpose: str, *, revoke: bool = False, reason: str = "") -> SiteKey:
+def rotate_site_key(purpose: str, *, revoke: bool = False, reason: str = "") -> SiteKey:
+    """Make a new key of a purpose and retire the one that was active, in one transaction.
+
+    Of two at once the second takes what the first has made: every key of before is retired all the same.
+    Raises KeyProblem.
+    """
     alias = _rows.write_connection().alias
-    now = timezone.now()
+    active = SiteKey.objects.using(alias).filter(purpose=purpose, retired_at__isnull=True)
+    made, now = _new_site_key(purpose), timezone.now()
     ended = {"retired_at": now, "revoked_at": now, "reason": reason} if revoke else {"retired_at": now}
 
     def rotate() -> SiteKey:
         with transaction.atomic(using=alias):
-            SiteKey.objects.using(alias).filter(purpose=purpose, retired_at__isnull=True).update(**ended)
-            return _new_site_key(alias, purpose)
+            active.update(**ended)
+            return _stored(alias, made)
 
-    return _rows.with_retries(f"The {purpose} key", rotate)
+    try:
+        return _rows.with_retries(f"The {purpose} key", rotate)
+    except IntegrityError:
+        return active.get()  # made by somebody else after this one began
 
 
-def _new_site_key(alias: str, purpose: str) -> SiteKey:
-    public, secret = b"", secrets.token_bytes(32)
-    if purpose == Purpose.ARTIFACT:
-        secret, public = new_signing_key()
-    # A token key's secret is derived from the master key and this row's number; the wrapped one stays unused there.
-    master_key_id, wrapped = settings.key_provider.wrap(secret, context=_context(purpose))
+def _new_site_key(purpose: str) -> dict[str, Any]:
+    """Return the columns of a new key. With no transaction open: a key service may take its time."""
+    public, master_key_id, wrapped = b"", "", b""
+    # A token key is derived from the master key and this row's number, so revoking it needs no key service.
+    if purpose != Purpose.TOKEN:
+        secret, public = new_signing_key() if purpose in _SIGNING else (secrets.token_bytes(32), b"")
+        master_key_id, wrapped = settings.key_provider.wrap(secret, context=_context(purpose))
+    return {"purpose": purpose, "public": public, "master_key_id": master_key_id, "wrapped": wrapped}
+
+
+def _stored(alias: str, made: dict[str, Any]) -> SiteKey:
     with transaction.atomic(using=alias):
-        return SiteKey.objects.using(alias).create(
-            purpose=purpose, public=public, master_key_id=master_key_id, wrapped=wrapped, created_at=timezone.now()
-        )
+        return SiteKey.objects.using(alias).create(created_at=timezone.now(), **made)
 
 
 def _context(purpose: str) -> bytes:

@@ -240,7 +240,7 @@ def _mark_once(session_id: uuid.UUID, changes: Iterable[StoreChange]) -> bool:
     call = Call(params={"parts": len(parts)})
     # A change of the row costs the single statement of other writes, so only where nothing else would be let in.
     row = _although_paused if head.status is Status.PAUSED else None
-    commit(head, Draft(MARKED, SYSTEM, call, patch=patch, expected_version=head.version), row=row)
+    commit(head, Draft(MARKED, SYSTEM, call, patch=patch, expected_version=head.version, repeats=True), row=row)
     return True
 
 

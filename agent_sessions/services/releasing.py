@@ -169,7 +169,7 @@ def _let_go(
     now = max(timezone.now(), head.updated_at)
     call = replace(call, params={**call.params, "holds": [str(hold.pk) for hold in found]})
     patch: Patch = {"inventory": {"holds": {str(hold.pk): hold_entry(hold, now) for hold in found}}}
-    draft = Draft(_KINDS[because], actor, call, patch=patch, expected_version=expected_version)
+    draft = Draft(_KINDS[because], actor, call, patch=patch, expected_version=expected_version, repeats=True)
     allowed = None if actor.kind == "agent" else _even_if_over
     try:
         made = commit(head, draft, row=allowed)

@@ -56,7 +56,7 @@ def open_session(
     ``caller`` and ``bound_to`` are pseudonyms from ``caller_pseudonym``: of who opens the session, who has at most
     ``max_sessions`` live ones (0: any number; exact under a race), and of the address that its token works from.
 
-    Raises InvalidValue, LimitExceeded, TooManySessions, KeyProblem.
+    Raises InvalidValue, PaymentDataRefused, LimitExceeded, TooManySessions, KeyProblem.
     """
     opening = prepare(
         agent=agent,
@@ -97,8 +97,8 @@ def change_session(
     Inside a transaction of the caller the change commits and rolls back with it.
 
     Raises VersionConflict (with what has changed since), SessionNotFound, SessionEnded, SessionExpired,
-    SessionRevoked, SessionQuarantined, ContentErased, InvalidValue, LimitExceeded, SchemaUnknown, KeyProblem,
-    SessionBusy.
+    SessionRevoked, SessionQuarantined, ContentErased, InvalidValue, PaymentDataRefused, LimitExceeded, SchemaUnknown,
+    KeyProblem, SessionBusy.
     """
     check_kind(kind)
     check_patch(patch)

@@ -31,6 +31,7 @@ from agent_sessions.selectors.overview import entries
 from agent_sessions.selectors.stock import held_for, held_in_all
 from agent_sessions.services._commit import commit, conflict_with
 from agent_sessions.services._entries import Draft
+from agent_sessions.services._payment_data import require_no_payment_data
 from agent_sessions.services._texts import check_text
 from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.store.adapter import StoreAdapter, StoreContext
@@ -67,7 +68,7 @@ def report_change(kind: str, ids: Iterable[str], what: str, *, merchant: str = "
     ``kind`` is ``item``, ``voucher`` or ``consumer``; ``ids`` are as in the cart, for a consumer the pseudonym from
     ``consumer_pseudonym``; ``what`` is one word for people, at most 32 characters: ``price``, ``stock``, ``withdrawn``.
     Call it in the transaction that makes the change: then both are there or neither. ``merchant`` defaults to the
-    setting. Raises InvalidValue.
+    setting. Raises InvalidValue, PaymentDataRefused.
     """
     if kind not in KINDS:
         raise InvalidValue("/kind", f"Send one of {', '.join(KINDS)}.")
@@ -78,6 +79,7 @@ def report_change(kind: str, ids: Iterable[str], what: str, *, merchant: str = "
         if not one:
             raise InvalidValue("/ids", "Name what has changed.")
     now, merchant = timezone.now(), merchant or settings.merchant
+    require_no_payment_data({"ids": changed, "what": what, "merchant": merchant})
     StoreChange.objects.using(_rows.write_connection().alias).bulk_create(
         [StoreChange(merchant=merchant, ref=reference(kind, one), what=what, reported_at=now) for one in changed],
         batch_size=500,

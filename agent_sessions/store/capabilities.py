@@ -48,6 +48,9 @@ class Param:
     maximum: int | None = None
     aliases: tuple[str, ...] = ()
     """Other names that clients use for it."""
+    identifier: bool = False
+    """Whether it is an identifier of the shop's own, such as a GTIN, that may look like a card's number: it is not
+    searched for one (S8)."""
 
     def __post_init__(self) -> None:
         if self.type not in PARAM_TYPES or (self.items and self.items not in PARAM_TYPES):
@@ -170,6 +173,13 @@ class Capability:
     @property
     def methods(self) -> tuple[str, ...]:
         return (self.method, *self.also)
+
+    @property
+    def identifiers(self) -> frozenset[str]:
+        """Names and aliases of the parameters that may look like a card's number."""
+        return frozenset(
+            name for own, param in self.params.items() if param.identifier for name in (own, *param.aliases)
+        )
 
     @property
     def path_params(self) -> tuple[str, ...]:

@@ -27,9 +27,7 @@ class StoryAgent(Agent):
     """An agent with a name of its own, that uses what lies below a session's address too."""
 
     def __init__(self, stage: Stage, name: str, *, assertion: str = "") -> None:
-        super().__init__(stage.site, lambda line: stage.tell(f"{name}: {line}"))
-        self.name = name
-        self.assertion = assertion
+        super().__init__(stage.site, lambda line: stage.tell(f"{name}: {line}"), name=name, assertion=assertion)
         self.session_id = ""
 
     def open(self, purpose: str, **more: Any) -> None:

@@ -81,13 +81,13 @@ def test_versions_tell_what_each_changed_latest_first(staff: Client, shopped: Op
 
 
 def test_a_version_shows_the_cart_of_its_time_and_what_it_changed(staff: Client, shopped: OpenedSession) -> None:
-    told = words(text(staff, url("version", shopped.session_id, 2)))
+    told = words(text(staff, url("version_at", shopped.session_id, 2)))
     assert "Added 1 × Blue mug at 12.50 EUR" in told
     assert "Blue mug sku-1 1 12.50 EUR 12.50 EUR" in told
     assert "Total" not in told
-    page = text(staff, url("version", shopped.session_id, 2))
-    assert url("version", shopped.session_id, 1) in page
-    assert url("version", shopped.session_id, 3) in page
+    page = text(staff, url("version_at", shopped.session_id, 2))
+    assert url("version_at", shopped.session_id, 1) in page
+    assert url("version_at", shopped.session_id, 3) in page
 
 
 def test_events_tell_the_chain(staff: Client, shopped: OpenedSession) -> None:
@@ -169,7 +169,7 @@ def test_hostile_text_is_text_everywhere(reader: Client, opened: Callable[..., O
     }
     services.change_session(one.session_id, expected_version=1, patch=patch, note=hostile)
     services.add_message(one.session_id, role="user", content=hostile + "\u202e")
-    for address in (*(url(page, one.session_id) for page in PAGES), url("version", one.session_id, 2)):
+    for address in (*(url(page, one.session_id) for page in PAGES), url("version_at", one.session_id, 2)):
         page = text(reader, address)
         assert "<script>alert" not in page
         assert "\u202e" not in page
@@ -188,7 +188,7 @@ def test_pages_carry_nothing_inline(staff: Client, shopped: OpenedSession, page:
 def test_a_session_or_version_that_there_is_not_is_not_found(staff: Client, shopped: OpenedSession) -> None:
     assert staff.get(url("change", uuid.uuid4())).status_code == 404
     for number in (0, 5, 10**30):
-        assert staff.get(url("version", shopped.session_id, number)).status_code == 404
+        assert staff.get(url("version_at", shopped.session_id, number)).status_code == 404
 
 
 def test_a_quarantined_session_has_pages_that_say_so(reader: Client, quarantined: OpenedSession) -> None:
@@ -197,7 +197,7 @@ def test_a_quarantined_session_has_pages_that_say_so(reader: Client, quarantined
         assert "This session is quarantined" in told
         assert f"verify_sessions --session {quarantined.session_id}" in told
     assert "Session created" in words(text(reader, url("events", quarantined.session_id)))
-    assert "quarantined" in text(reader, url("version", quarantined.session_id, 2))
+    assert "quarantined" in text(reader, url("version_at", quarantined.session_id, 2))
     assert "quarantined" in text(reader, url("artifact", quarantined.session_id), 409)
     assert "quarantined" in text(reader, url("changelist"))
 
@@ -208,7 +208,7 @@ def test_an_erased_session_keeps_its_chain_and_says_what_is_gone(reader: Client,
     assert "The content of this session was erased" in told
     assert "The cart cannot be shown" in told
     assert "Session ended" in told
-    assert "was erased" in text(reader, url("version", ended.session_id, 2))
+    assert "was erased" in text(reader, url("version_at", ended.session_id, 2))
     assert "was erased" in text(reader, url("conversation", ended.session_id))
     assert "Session created" in text(reader, url("versions", ended.session_id))
     assert reader.get(url("artifact", ended.session_id)).status_code == 200
@@ -226,8 +226,8 @@ def test_a_damaged_session_says_what_is_wrong_and_shows_the_rest(reader: Client,
         assert "This session is damaged" in told
         assert "version.patch 4 does not open" in told
     assert "Cart viewed" in words(text(reader, url("events", live.session_id)))
-    assert "damaged" in text(reader, url("version", live.session_id, 4))
-    assert "Changed nothing" not in words(text(reader, url("version", live.session_id, 4)))
+    assert "damaged" in text(reader, url("version_at", live.session_id, 4))
+    assert "Changed nothing" not in words(text(reader, url("version_at", live.session_id, 4)))
 
 
 def test_an_unreadable_event_says_so(reader: Client, live: OpenedSession) -> None:
@@ -255,12 +255,12 @@ def test_a_live_session_has_no_artifact_yet(staff: Client, shopped: OpenedSessio
 
 def test_an_empty_line_after_removal_reads_as_removed(staff: Client, shopped: OpenedSession) -> None:
     services.change_session(shopped.session_id, expected_version=4, patch=basket(l1=None))
-    told = words(text(staff, url("version", shopped.session_id, 5)))
+    told = words(text(staff, url("version_at", shopped.session_id, 5)))
     assert "Removed 2 × Blue mug" in told
 
 
 def test_breadcrumbs_lead_back(staff: Client, shopped: OpenedSession) -> None:
-    page = text(staff, url("version", shopped.session_id, 2))
+    page = text(staff, url("version_at", shopped.session_id, 2))
     crumbs = page.split('class="breadcrumbs"')[1].split("</nav>")[0]
     for address in (url("changelist"), url("change", shopped.session_id), url("versions", shopped.session_id)):
         assert f'href="{address}"' in crumbs

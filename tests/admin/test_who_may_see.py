@@ -19,7 +19,7 @@ PAGES = ("change", "versions", "events", "conversation", "artifact")
 
 
 def addresses(session_id: object) -> list[str]:
-    return [url("changelist"), url("version", session_id, 1), *(url(page, session_id) for page in PAGES)]
+    return [url("changelist"), url("version_at", session_id, 1), *(url(page, session_id) for page in PAGES)]
 
 
 def test_strangers_are_sent_to_log_in(client: Client, shopped: OpenedSession) -> None:
@@ -81,9 +81,9 @@ def test_the_list_cannot_be_probed_by_columns_that_it_does_not_show(staff: Clien
     assert staff.get(f"{url('changelist')}?{lookup}").status_code == 400
 
 
-@pytest.mark.parametrize("page", ["change", "versions", "conversation", "version"])
+@pytest.mark.parametrize("page", ["change", "versions", "conversation", "version_at"])
 def test_what_people_said_is_sealed_without_the_permission(staff: Client, shopped: OpenedSession, page: str) -> None:
-    told = text(staff, url(page, shopped.session_id, *([4] if page == "version" else [])))
+    told = text(staff, url(page, shopped.session_id, *([4] if page == "version_at" else [])))
     for private in (SECRET, "Anna", "my mother", "teapot", "hurried"):
         assert private not in told
     assert "ealed" in told
@@ -108,16 +108,16 @@ def test_what_people_said_is_shown_with_the_permission(
 def test_whoever_may_not_read_content_is_told_that_something_sealed_changed(
     staff: Client, shopped: OpenedSession
 ) -> None:
-    page = text(staff, url("version", shopped.session_id, 4))
+    page = text(staff, url("version_at", shopped.session_id, 4))
     assert "Instructions changed" in page
     assert "variables changed" in page
-    assert "Instructions changed" not in text(staff, url("version", shopped.session_id, 3))
+    assert "Instructions changed" not in text(staff, url("version_at", shopped.session_id, 3))
 
 
 def test_details_kept_beside_a_line_are_private_too(staff: Client, reader: Client, shopped: OpenedSession) -> None:
     patch = {"shopping": {"lines": {"l1": {"extra": {"engraving": "For Anna"}}}}}
     services.change_session(shopped.session_id, expected_version=4, patch=patch)
-    address = url("version", shopped.session_id, 5)
+    address = url("version_at", shopped.session_id, 5)
     assert "Further details of the cart changed" in text(staff, address)
     assert "For Anna" not in text(staff, address)
     assert "For Anna" in text(reader, address)
@@ -146,13 +146,13 @@ SAID = (
 KEPT = ("4242", "Anna waits", "Grandmother pays", "Oat, says her doctor", "call Anna", "nuts")
 
 
-@pytest.mark.parametrize("page", ["change", "versions", "version"])
+@pytest.mark.parametrize("page", ["change", "versions", "version_at"])
 def test_what_was_decided_is_shown_to_all_and_what_was_said_about_it_to_readers(
     staff: Client, reader: Client, shopped: OpenedSession, page: str
 ) -> None:
     """S2, X1: payments, approvals, holds and what is stale; not the agent's reasons, nor what is known of a person."""
     services.change_session(shopped.session_id, expected_version=4, patch=DECIDED)
-    address = url(page, shopped.session_id, *([5] if page == "version" else []))
+    address = url(page, shopped.session_id, *([5] if page == "version_at" else []))
     told, opened = text(staff, address), text(reader, address)
     for sentence in SAID:
         assert sentence in told
@@ -161,7 +161,7 @@ def test_what_was_decided_is_shown_to_all_and_what_was_said_about_it_to_readers(
         assert private not in told
         if page != "versions":  # where an entry is one sentence, which leaves its details out
             assert private in opened
-    if page == "version":  # the others tell the first few changes
+    if page == "version_at":  # the others tell the first few changes
         assert "What is known of the customer changed" in told
         assert "Steps and failures changed" in told
 

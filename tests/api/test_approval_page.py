@@ -113,6 +113,17 @@ def test_a_yes_with_the_total_is_a_yes(client: Client, asked: Requested) -> None
     assert standing(asked) == "granted"
 
 
+def test_a_reason_with_a_card_number_is_refused_and_shown_nowhere(client: Client, asked: Requested) -> None:
+    """S8: the human is told what to leave out; nothing is decided, and nothing of it kept."""
+    before = everything_stored()
+    refused = answer(client, asked, "reject", reason="take 4242 4242 4242 4242 instead")
+    assert refused.status_code == 422
+    assert "Do not write card numbers or security codes here." in refused.content.decode()
+    assert "4242 4242" not in refused.content.decode()
+    assert everything_stored() == before
+    assert standing(asked) == "pending"
+
+
 def test_a_no_with_a_reason(client: Client, asked: Requested) -> None:
     assert answer(client, asked, "reject", reason=" Blue,\r\nnot red ").status_code == 302
     assert selectors.get_approval(asked.approval_id).answer == "Blue,\nnot red"

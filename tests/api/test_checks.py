@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 
+SINKS = [{"name": "heads", "class": "agent_sessions.sinks.DirectorySink", "directory": "/srv/heads"}]
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
 
@@ -103,13 +104,14 @@ def test_origins_are_good(configure: Any, site: str) -> None:
 @pytest.mark.parametrize("backend", [LOCMEM, "django.core.cache.backends.dummy.DummyCache"])
 def test_a_deployment_is_told_that_its_cache_cannot_count(configure: Any, settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": backend}}
-    configure(MAX_REQUESTS_PER_MINUTE=60)
+    configure(MAX_REQUESTS_PER_MINUTE=60, LOG_SINKS=SINKS)
 
     assert findings() == [], "for trying things out one process is enough"
     assert [finding.id for finding in findings(deploy=True)] == ["agent_sessions.W003"]
 
 
 def test_a_deployment_that_counts_nothing_or_counts_well_is_in_order(configure: Any, settings: Any) -> None:
+    configure(LOG_SINKS=SINKS)
     assert findings(deploy=True) == []
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://x"}}
     configure(MAX_REQUESTS_PER_MINUTE=60)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from django.urls import URLPattern
+from django.urls import URLPattern, URLResolver
 
 from agent_sessions import urls
 from agent_sessions.api import envelopes, errors
@@ -42,10 +43,20 @@ def test_every_code_that_is_listed_is_one_that_there_is() -> None:
     assert "invalid_token" in listed
 
 
+def addresses(patterns: Iterable[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        address = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, address)
+        else:
+            yield address
+
+
 def test_every_address_is_listed() -> None:
-    for pattern in urls.urlpatterns:
-        assert isinstance(pattern, URLPattern)
-        route = re.sub(r"<\w+:(\w+)>", "<", str(pattern.pattern)).partition("<")[0].rstrip("/")
+    found = list(addresses(urls.urlpatterns))
+    assert len(found) > 30
+    for address in found:
+        route = re.sub(r"<\w+:(\w+)>", "<", address).partition("<")[0].rstrip("/")
         below = route.partition("/api/session/")[2]
         if below:
             assert f"/session/{below}" in SESSIONS, below

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,3 +55,12 @@ def signed_again(document: dict[str, Any], private_key: bytes = SITE_PRIVATE, pu
     document["signature"] = to_base64(sign(private_key, document["root_hash"].encode()))
     envelope = canonical_bytes(document["envelope"])
     document["runtime_signature"] = to_base64(sign(private_key, ENVELOPE_DOMAIN + envelope))
+
+
+@pytest.fixture
+def vectors() -> Path:
+    """The folder of outside test vectors, which the project does not copy."""
+    found = os.environ.get("AGENT_SESSIONS_VECTORS")
+    if not found:
+        pytest.skip("AGENT_SESSIONS_VECTORS is not set: it names the folder of the outside test vectors")
+    return Path(found)

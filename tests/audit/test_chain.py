@@ -48,6 +48,16 @@ def test_events_after_the_end_belong_to_the_chain() -> None:
     assert codes(rows_of(story)) == []
 
 
+def test_nothing_opens_the_sites_own_chain(rows: list[Row]) -> None:
+    """A6: its first event is like every other."""
+    first = json.loads(rows[3][1]) | {"seq": 1, "prev_hash": ""}
+    second = json.loads(rows[3][1]) | {"seq": 2, "prev_hash": event_hash(canonical_bytes(first))}
+    site = [(1, canonical_bytes(first)), (2, canonical_bytes(second))]
+    assert codes(site, of_session=False) == []
+    assert codes(site) == [("wrong_place", "event 1.kind"), ("wrong_place", "event 1.header")]
+    assert codes(rows[:1], of_session=False) == [("wrong_place", "event 1.kind"), ("wrong_place", "event 1.header")]
+
+
 def test_a_changed_event_breaks_the_link_after_it(rows: list[Row]) -> None:
     rows[2] = rewritten(rows[2], policy_result="allow")
     assert codes(rows) == [("broken_chain", "event 4.prev_hash")]

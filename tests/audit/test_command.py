@@ -55,7 +55,8 @@ def test_json_for_machines(bad: str, capsys: pytest.CaptureFixture[str]) -> None
     assert main([GOOD, "--json", "--key", public_key_text(SITE_PUBLIC)]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "ok": True, "trusted": True, "problems": [], "event_count": 5, "opened": 3, "withheld": 0,
-        "run_id": "0193a6f0-0000-7000-8000-000000000001", "key_id": "439ecea1ff9fa4c5",
+        "run_id": "0193a6f0-0000-7000-8000-000000000001", "key_id": "439ecea1ff9fa4c5", "logged": None,
+        "erased": [],
     }  # fmt: skip
     assert main([bad, "--json"]) == 1
     found: dict[str, Any] = json.loads(capsys.readouterr().out)

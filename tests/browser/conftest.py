@@ -20,8 +20,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.journeys.conftest import agent, goods, make_agent, shop  # noqa: F401 - fixtures
 
-SAYS_NO = ("/checkout/agent", "/agent-sessions/approve/")
-"""Pages that answer 402, 403 or 409 where the person has to do something else."""
+SAYS_NO = ("/checkout/agent", "/agent-sessions/approve/", "/favicon.ico")
+"""Pages that answer 402, 403 or 409 where the person has to do something else; and the icon that the admin has not."""
 PATIENCE = 20
 """Seconds until a page counts as not coming."""
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""

@@ -165,7 +165,7 @@ def read_stored(session_id: uuid.UUID) -> list[Entry]:
     event: Any
     for event in selectors.events(session_id, limit=_ALL):
         values = sealed[event["seq"]]
-        shows = _shown(values.get("patch", {})) or shows
+        shows = _shown(values.get("patch", {})) or _shown(values.get("personal", {})) or shows
         markers = set(_MARKER.findall(json.dumps([event, values])))
         assert len(markers) <= 1, f"An operation writes its own marker and no other: {markers}"
         entries.append(Entry(event["seq"], event.get("version"), "".join(markers), shows))

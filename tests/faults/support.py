@@ -85,6 +85,7 @@ def writing_together(barrier: threading.Barrier) -> Iterator[None]:
 
 _STATEMENTS = {
     "SELECT agent_sessions_write_1(": "the write",  # all of it, on PostgreSQL
+    "WITH moved AS (": "the event after the end",  # with the compare-and-set, on PostgreSQL
     'UPDATE "agent_sessions_session"': "the compare-and-set",
     'INSERT INTO "agent_sessions_session"': "the session",
     'INSERT INTO "agent_sessions_sessionkey"': "the key",

@@ -1,6 +1,8 @@
 // An artifact verifier of its own: no code shared with the Python one, nothing but Node's crypto and a format to go by.
 //
 //   node verify.mjs FILE [--key KEY]...      FILE or - ; KEY is base64 (32 or 44 bytes) or a file with that or PEM
+//     [--log-key VKEY]... [--witness-key VKEY]... [--require-witness N] [--require-inclusion]
+//     [--checkpoint FILE] [--consistency FILE]      VKEY is name+id+base64 or a file with that
 //   exit code 0 good, 1 not good, 2 wrong use, 3 good by itself but no key was given
 //
 // The format. The file is RFC 8785 JSON without fractions, bare or as {"data": ARTIFACT, "ok": true}. Events form a chain:
@@ -9,6 +11,8 @@
 // root_hash is the SHA-256 of all hex hashes joined; signature is Ed25519 over its 64 characters. The envelope repeats the
 // header, the end and the counts; runtime_signature is Ed25519 over "agent-session-envelope/v1\0" and it. A private value
 // shows in its event as HMAC-SHA256(salt, "agent-session-commit/v1\0" ‖ canonical [run_id, seq, path, value]), base64url.
+// inclusion, if there, has the leaf that names run id, number and hash of the last event, and its way up the log's RFC 6962
+// tree to a head: a note (C2SP tlog-checkpoint) that the log's key has signed, and witnesses (C2SP tlog-cosignature).
 import { createHash, createHmac, createPublicKey, verify } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 
@@ -48,7 +52,11 @@ const EVENT = { actor: text, capability: text, event_id: some, kind: some, metho
   "base_version?": whole(0), "duration_ms?": whole(0), "version?": whole(0), "policy_rule?": some, "private?": commitments, "header?": HEADER };
 const ENVELOPE = { ...HEADER, end_reason: some, ended_at: time, event_count: whole(1), head_hash: hex(64), key_id: hex(16),
   "purpose_commitment?": commitment, root_hash: hex(64), run_id: some, type: is("agent-session-envelope/v1") };
-const ARTIFACT = { agent: { name: maybe, purpose: maybe, version: maybe }, created_at: time, ended_at: time, envelope: ENVELOPE,
+const hashes = (v) => Array.isArray(v) && v.length <= 63 && v.every(base64(32));
+const ORIGIN = (v) => text(v) && /^[^\s+]+$/u.test(v);
+const LEAF = { head: hex(64), log: ORIGIN, seq: whole(1), session: some, type: is("agent-session-leaf/v1"), v: is(1) };
+const INCLUSION = { checkpoint: text, hashes, leaf: LEAF, leaf_index: whole(0), tree_size: whole(0) };
+const ARTIFACT = { "after?": (v) => Array.isArray(v) && v.length > 0, "inclusion?": INCLUSION, agent: { name: maybe, purpose: maybe, version: maybe }, created_at: time, ended_at: time, envelope: ENVELOPE,
   events: Array.isArray, openings: Array.isArray, public_key: base64(44), root_hash: hex(64), run_id: some,
   runtime_signature: base64(64), session_id: hex(64), signature: base64(64), site: text, type: is("agent-session-artifact/v1") };
 const OPENING = { path: text, salt: commitment, seq: whole(1), value: any };
@@ -80,7 +88,104 @@ function publicKey(given) {
 const signed = (key, message, signature) => verify(null, message,
   createPublicKey({ key: Buffer.concat([SPKI, key]), format: "der", type: "spki" }), Buffer.from(signature, "base64"));
 
-function check(raw, keys) {
+// The log: RFC 6962 section 2.1, as recursion, which the shop's own code is not.
+const bytes = (...parts) => createHash("sha256").update(Buffer.concat(parts)).digest();
+const node = (left, right) => bytes(Buffer.from([1]), left, right);
+const split = (n) => { let k = 1n; while (k * 2n < n) k *= 2n; return k; };
+function rootFrom(index, size, leaf, proof) {
+  if (size === 1n) return proof.length ? null : leaf;
+  if (!proof.length) return null;
+  const k = split(size), rest = proof.slice(0, -1), last = proof.at(-1);
+  const made = index < k ? rootFrom(index, k, leaf, rest) : rootFrom(index - k, size - k, leaf, rest);
+  return made && (index < k ? node(made, last) : node(last, made));
+}
+// Both roots that a consistency proof leads to; whole: the smaller tree begins at the first leaf, so that its root is known.
+function rootsFrom(old, size, proof, root, whole = true) {
+  if (old === size) return whole ? (proof.length ? null : [root, root]) : proof.length === 1 ? [proof[0], proof[0]] : null;
+  if (!proof.length) return null;
+  const k = split(size), rest = proof.slice(0, -1), last = proof.at(-1);
+  if (old <= k) { const made = rootsFrom(old, k, rest, root, whole); return made && [made[0], node(made[1], last)]; }
+  const made = rootsFrom(old - k, size - k, rest, root, false);
+  return made && [node(last, made[0]), node(last, made[1])];
+}
+function consistent(old, size, oldRoot, root, proof) {
+  if (old === 0n) return proof.length === 0 && oldRoot.equals(bytes()) && (size > 0n || root.equals(oldRoot));
+  const made = rootsFrom(old, size, proof, oldRoot);
+  return made !== null && made[0].equals(oldRoot) && made[1].equals(root);
+}
+
+function vkey(given) {
+  const found = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)\n?$/u.exec(given);
+  must(found && base64(33)(found[3]), "key", "is not name+id+base64");
+  const raw = Buffer.from(found[3], "base64"), id = bytes(Buffer.from(`${found[1]}\n`), raw).subarray(0, 4).toString("hex");
+  must((raw[0] === 1 || raw[0] === 4) && id === found[2], "key", "does not have this id or kind");
+  return { name: found[1], id, kind: raw[0], key: publicKey(raw.subarray(1).toString("base64")) };
+}
+function note(written, keys) {
+  must(Buffer.byteLength(written) <= 256 * 1024 && written.isWellFormed() && !/[\0-\x09\x0b-\x1f]/.test(written), "note", "is malformed");
+  const blank = written.lastIndexOf("\n\n"), body = written.slice(0, blank + 1), signed_by = [];
+  must(blank > 0 && written.endsWith("\n"), "note", "has no signatures");
+  const lines = written.slice(blank + 2, -1).split("\n");
+  must(lines.length <= 100, "note", "has too many signatures");
+  for (const line of lines) {
+    const [, name, code] = /^— ([^\s+]+) (\S+)$/u.exec(line) ?? no("note", "has a malformed signature line");
+    const raw = Buffer.from(code, "base64"), id = raw.subarray(0, 4).toString("hex"), signature = raw.subarray(4);
+    must(raw.toString("base64") === code && raw.length > 4, "note", "has a malformed signature");
+    for (const one of keys.filter((key) => key.name === name && key.id === id)) {
+      const time = one.kind === 4 && signature.length === 72 ? signature.readBigUInt64BE() : null;
+      const message = one.kind === 1 ? body : `cosignature/v1\ntime ${time}\n${body}`, bare = one.kind === 1 ? signature : signature.subarray(8);
+      must(bare.length === 64 && (one.kind === 1 || time < 2n ** 63n) && signed(one.key, Buffer.from(message), bare.toString("base64")), "note", `is not signed by ${name}`);
+      signed_by.push(one);
+    }
+  }
+  const [origin, size, root, ...more] = body.slice(0, -1).split("\n");
+  must(origin && /^(0|[1-9][0-9]{0,18})$/.test(size) && BigInt(size) < 2n ** 63n && base64(32)(root) && more.every(some), "head", "is malformed");
+  must(size !== "0" || bytes().toString("base64") === root, "head", "has a root without leaves");
+  return { origin, size: BigInt(size), root: Buffer.from(root, "base64"), signed_by };
+}
+const byLog = (head) => must(head.signed_by.some((key) => key.kind === 1 && key.name === head.origin), "head", "is not signed by its log");
+
+function checkLog(doc, log) {
+  const found = doc.inclusion;
+  if (!found) { must(!log.required && !log.quorum, "inclusion", "is missing"); return; }
+  const { leaf } = found, head = note(found.checkpoint, log.keys);
+  must(leaf.session === doc.run_id && leaf.seq === doc.envelope.event_count && leaf.head === doc.envelope.head_hash, "inclusion.leaf", "is not this session's end");
+  must(leaf.log === head.origin && BigInt(found.tree_size) === head.size && found.leaf_index < found.tree_size, "inclusion", "is not of this head");
+  const leafHash = bytes(Buffer.from([0]), Buffer.from(canonical(leaf))), proof = found.hashes.map((one) => Buffer.from(one, "base64"));
+  must(rootFrom(BigInt(found.leaf_index), head.size, leafHash, proof)?.equals(head.root), "inclusion.hashes", "lead elsewhere");
+  if (!log.keys.length) return;
+  byLog(head);
+  const witnesses = new Set(head.signed_by.filter((key) => key.kind === 4).map((key) => key.key.toString("hex")));
+  must(witnesses.size >= log.quorum, "inclusion.checkpoint", "has too few witnesses");
+  if (log.head === undefined) return;
+  const known = note(log.head, log.keys);
+  byLog(known);
+  const [old, later] = known.size <= head.size ? [known, head] : [head, known], needed = old.size !== 0n && old.size !== later.size;
+  must(known.origin === head.origin && (!needed || log.consistency), "head", "cannot be compared");
+  must(consistent(old.size, later.size, old.root, later.root, needed ? log.consistency : []), "head", "is of another history");
+}
+
+// What was chained on after the end: it says what was erased since, and nothing of that may be disclosed.
+function checkAfter(doc, hashes) {
+  const gone = new Set();
+  let before = hashes.at(-1);
+  (doc.after ?? []).forEach((event, i) => {
+    const at = `after[${i}]`;
+    fits(event, EVENT, at);
+    must(event.seq === hashes.length + i + 1 && event.run_id === doc.run_id && event.prev_hash === before, at, "does not continue the chain");
+    must(!["session.created", "session.ended"].includes(event.kind) && !Object.hasOwn(event, "header"), at, "cannot stand here");
+    if (event.kind === "pii.purged") {
+      const { classes, ...params } = event.params;
+      must(Array.isArray(classes) && classes.length && classes.every((one) => one === "content" || one === "personal"), at, "names no classes");
+      must(["rule", "basis", "because", "unrecoverable_after"].every((name) => params[name] === undefined || text(params[name])), at, "says why in no text");
+      classes.forEach((one) => gone.add(one));
+    }
+    before = sha256(canonical(event));
+  });
+  doc.openings.forEach((o, i) => must(!gone.has(o.path === "patch" ? "content" : "personal"), `openings[${i}]`, "was erased"));
+}
+
+function check(raw, keys, log) {
   must(raw.length <= MAX_SIZE, "document", "is too large");
   let whole;
   try { whole = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(raw)); } catch { no("document", "is not JSON"); }
@@ -127,16 +232,36 @@ function check(raw, keys) {
     const mac = createHmac("sha256", Buffer.from(o.salt, "base64url")).update(`agent-session-commit/v1\0${canonical([doc.run_id, o.seq, o.path, o.value])}`);
     must(Object.hasOwn(made, o.path) && made[o.path] === mac.digest("base64url"), at, "does not open its commitment");
   });
+  checkAfter(doc, hashes);
+  checkLog(doc, log);
   return trusted;
 }
 
-const keys = [], files = [];
+const keys = [], files = [], log = { keys: [], quorum: 0 };
+const fileOr = (given) => existsSync(given) ? readFileSync(given, "utf8") : given;
 try {
   for (let rest = process.argv.slice(2); rest.length; rest = rest.slice(1)) {
-    if (rest[0] !== "--key") { files.push(rest[0]); continue; }
+    const option = rest[0];
+    if (!option.startsWith("--")) { files.push(option); continue; }
+    if (option === "--require-inclusion") { log.required = true; continue; }
     rest = rest.slice(1);
-    keys.push(publicKey(existsSync(rest[0]) ? readFileSync(rest[0], "ascii") : rest[0]));
+    must(rest.length, option, "needs a value");
+    if (option === "--key") keys.push(publicKey(fileOr(rest[0])));
+    else if (option === "--log-key" || option === "--witness-key") {
+      log.keys.push(vkey(fileOr(rest[0])));
+      must(log.keys.at(-1).kind === (option === "--log-key" ? 1 : 4), option, "is a key of another kind");
+    } else if (option === "--require-witness") log.quorum = Number(rest[0]);
+    else if (option === "--checkpoint") log.head = readFileSync(rest[0], "utf8");
+    else if (option === "--consistency") {
+      const lines = readFileSync(rest[0], "ascii").split(/\s+/).filter(some);
+      must(hashes(lines), option, "is not a proof");
+      log.consistency = lines.map((one) => Buffer.from(one, "base64"));
+    } else no(option, "is no option");
   }
+  const asked = log.required || log.quorum || log.head !== undefined || log.keys.length;
+  must(!asked || log.keys.some((key) => key.kind === 1), "usage:", "a log's key has to be given with --log-key");
+  const known = new Set(log.keys.filter((key) => key.kind === 4).map((key) => key.key.toString("hex")));
+  must(Number.isSafeInteger(log.quorum) && log.quorum >= 0 && log.quorum <= known.size, "usage:", "more witnesses are required than named");
   must(files.length === 1, "usage:", "node verify.mjs FILE [--key KEY]...");
   files[0] = readFileSync(files[0] === "-" ? 0 : files[0]);
 } catch (error) {
@@ -144,7 +269,7 @@ try {
   process.exit(2);
 }
 try {
-  const trusted = check(files[0], keys);
+  const trusted = check(files[0], keys, log);
   console.log(trusted ? "Good." : "Good by itself. WHO SIGNED IT IS NOT CHECKED: no key was given.");
   process.exitCode = trusted ? 0 : 3;
 } catch (error) {

@@ -14,6 +14,7 @@ from shop_demo.agent import Agent, Handover
 from shop_demo.human import Human
 from shop_demo.models import Order, Payment, ProviderCharge, Variant
 from shop_demo.serving import serving
+from tests.journeys.company import Company
 from tests.shop_demo.signals import reporting
 
 
@@ -46,6 +47,21 @@ def shop(goods: None, settings: Any) -> Iterator[str]:
         settings.SITE_URL = site
         settings.AGENT_SESSIONS = {**settings.AGENT_SESSIONS, "SITE": site}
         yield site
+
+
+@pytest.fixture
+def company(shop: str, configure: Callable[..., None], clock: Any, monkeypatch: pytest.MonkeyPatch) -> Company:
+    """Whoever plays the stories, in one shop."""
+    configure(END_ON_HANDOFF=False, POLICIES="shop_demo.policies.RULES", STEPS="shop_demo.steps.RULES")
+    return Company(shop, clock, monkeypatch)
+
+
+@pytest.fixture
+def shop_here(goods: None, configure: Callable[..., None], clock: Any, settings: Any) -> None:
+    """The shop without a server: what is sent is served by the process that sends it, which may be forked."""
+    settings.ALLOWED_HOSTS = ["testserver"]
+    configure(END_ON_HANDOFF=False, POLICIES="shop_demo.policies.RULES", STEPS="shop_demo.steps.RULES")
+    Variant.objects.update(stock=1000)
 
 
 @pytest.fixture

@@ -52,12 +52,31 @@ class Watch:
 
 
 def wrong(sessions: Iterable[uuid.UUID]) -> list[str]:
-    """Return what must never be: a history that does not verify, pieces that nobody holds."""
+    """Return what must never be: a history that does not verify, pieces that nobody holds, two orders of one session.
+
+    With END_ON_HANDOFF off nothing is held for a session that has ended.
+    """
     problems = [str(problem) for one in sessions for problem in selectors.verify_session(one).problems]
     held = Counter({one.item: one.quantity for one in HeldItem.objects.all()})
     open_holds = Hold.objects.filter(released_at=None).values_list("item").annotate(Sum("quantity"))
     held.subtract(dict(open_holds))
-    return problems + [f"{number} of {item} are held by nobody" for item, number in held.items() if number]
+    problems += [f"{number} of {item} are held by nobody" for item, number in held.items() if number]
+    leaked = Hold.objects.filter(released_at=None, session_id__in=Session.objects.exclude(ended_at=None).values("pk"))
+    problems += [f"{hold.quantity} of {hold.item} are held by {hold.session_id}, which has ended" for hold in leaked]
+    ordered = Counter(Order.objects.values_list("session_id", flat=True))
+    return problems + [f"{one} has {number} orders" for one, number in ordered.items() if number > 1]
+
+
+def unpaid() -> list[str]:
+    """Return orders that were not paid just once, and payments without an order; when all that was begun is over."""
+    ordered = Counter(Order.objects.values_list("total", flat=True))
+    ordered.subtract(ProviderCharge.objects.filter(outcome="succeeded").values_list("amount", flat=True))
+    return [f"{number} more orders than payments of {total}" for total, number in ordered.items() if number]
+
+
+def done(history: History) -> History:
+    """Leave out what was refused: a refused request that is sent again is decided, and noted, anew."""
+    return [(kind, version) for kind, version in history if kind != "capability.refused"]
 
 
 def _history(session_id: uuid.UUID) -> History:

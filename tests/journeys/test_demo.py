@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent_sessions.audit.verify import verify_artifact
+from agent_sessions.sinks import DirectorySink
 from shop_demo.web import fetch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,6 +37,7 @@ def start(tmp_path: Path, port: int) -> Start:
     environment |= {
         "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
         "SITE_URL": f"http://localhost:{port}",
+        "LOG_DIRECTORY": str(tmp_path / "demo-log"),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -69,7 +71,11 @@ def test_the_demo_sells_something_and_ends_and_can_be_run_again(start: Start, tm
         assert demo.returncode == 0, told
         assert "All of it worked." in told
         assert "Traceback" not in told
-        assert verify_artifact((tmp_path / "demo-record.json").read_bytes()).ok
+        verified = verify_artifact((tmp_path / "demo-record.json").read_bytes())
+        assert verified.ok
+        assert verified.logged is not None, "A4: the record holds the proof that it is in the log"
+        heads = DirectorySink("directory", tmp_path / "demo-log").heads(verified.logged.log)
+        assert verified.logged.tree_size in [head.head.size for head in heads]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -6,84 +6,21 @@ of every other. What is killed within a transaction is as if it were killed befo
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
-from django.test import Client
 
 from agent_sessions import selectors, services
 from agent_sessions.domain.identity import Actor
 from agent_sessions.models import CheckoutHandoff, Session
-from shop_demo.models import Order, ProviderCharge, Variant
-from tests.faults.support import Child
+from shop_demo.models import Order, ProviderCharge
 from tests.journeys.outcomes import Outcome, Watch, run_all_jobs, wrong
-from tests.shop_demo.people import ADDRESS, API, CHECKOUT, HIDDEN, PAYS
+from tests.journeys.shopper import POT, Act, Shopper
+from tests.journeys.striking import LEASE, Strike, die, here, in_a_child, lose_the_answer
 
-pytestmark = pytest.mark.timeout(300)
-POT = "CELADON-05L"
-LEASE = timedelta(seconds=61)
-"""After so long a request whose process is gone counts as dead."""
-_WRITES = ("INSERT", "UPDATE", "DELETE", "SELECT agent_sessions_write")
-Act = Callable[[], Any]
-
-
-class Shopper:
-    """An agent with a pot in its cart, and the person whom it shops for. What they send is served by this process."""
-
-    def __init__(self, pots: int = 1) -> None:
-        self.token = ""
-        self.begins_with(self.send("POST", "/session", {"agent_name": "Pocket Assistant"}))
-        self.send("POST", "/cart", {"item_id": POT, "quantity": pots})
-
-    def begins_with(self, data: Any) -> None:
-        self.token, self.session_id = data["session_token"], uuid.UUID(data["session_id"])
-
-    def ask(self, method: str, path: str, body: Any = None, *, key: str = "", token: str | None = None) -> Any:
-        token = self.token if token is None else token
-        told = {"X-Agent-Session": token, "Idempotency-Key": key}
-        headers = {name: value for name, value in told.items() if value}
-        client = Client(raise_request_exception=False)
-        return client.generic(
-            method, API + path, json.dumps(body or {}), content_type="application/json", headers=headers
-        )
-
-    def send(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.ask(method, path, body)
-        assert answer.status_code < 300, answer.content
-        return answer.json()["data"]
-
-    def asking(self, path: str, body: Any = None, *, token: str | None = None) -> Act:
-        """Return a request that can be sent again."""
-        key, now = str(uuid.uuid4()), self.token if token is None else token
-        return lambda: self.ask("POST", path, body, key=key, token=now)
-
-    def paying(self) -> Act:
-        """Hand over, and return what the person does: look at the page, and pay if there is something to pay."""
-        client = Client(raise_request_exception=False)
-        client.get("/" + self.send("POST", "/checkout")["checkout_url"].split("/", 3)[3], follow=True)
-
-        def pay() -> Any:
-            page = client.get(CHECKOUT)
-            form = dict(HIDDEN.findall(page.content.decode()))
-            return client.post(CHECKOUT, {**form, **ADDRESS, "token": PAYS}, follow=True) if form else page
-
-        return pay
-
-    def approving(self) -> Act:
-        """Ask for approval, and return what the person does: type what it costs and agree."""
-        assert self.ask("POST", "/checkout").status_code == 403
-        asked = self.send("POST", "/session/approvals", {"reason": "Pots for the office."})
-        address = "/" + asked["approval_url"].split("/", 3)[3]
-        client = Client(raise_request_exception=False)
-        return lambda: client.post(address, {"total": asked["amount"], "answer": "grant"})
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("shop_here")]
 
 
 def checkout() -> tuple[Shopper, Act]:
@@ -130,55 +67,6 @@ FORMS = (approval, payment)
 """What people send without a key: what it comes to is compared, but not how often it was tried."""
 
 
-@pytest.fixture(autouse=True)
-def shop(goods: None, configure: Callable[..., None], clock: Any, settings: Any) -> None:
-    settings.ALLOWED_HOSTS = ["testserver"]
-    configure(END_ON_HANDOFF=False, POLICIES="shop_demo.policies.RULES", STEPS="shop_demo.steps.RULES")
-    Variant.objects.update(stock=1000)
-
-
-@contextmanager
-def disturbed(number: int, strike: Callable[[], None]) -> Iterator[None]:
-    """Let something strike at the ``number``-th point of the block: before or after a commit.
-
-    A statement that writes outside of a transaction is a commit too.
-    """
-    reached, commit = 0, connection.commit
-
-    def reach() -> None:
-        nonlocal reached
-        reached += 1
-        if reached == number:
-            strike()
-
-    def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        result = execute(sql, params, many, context)
-        if sql.lstrip().startswith(_WRITES) and not connection.in_atomic_block:
-            reach()
-        return result
-
-    def watched_commit() -> None:
-        reach()
-        commit()
-        reach()
-
-    connection.commit = watched_commit
-    try:
-        with connection.execute_wrapper(watch):
-            yield
-    finally:
-        connection.commit = commit
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def lose_the_answer() -> None:
-    connection.connection.close()
-    raise OperationalError("The answer was lost.")
-
-
 def go_on(shopper: Shopper, answer: Any) -> None:
     """Buy what is in the cart, as if nothing had happened."""
     with suppress(ValueError, KeyError, TypeError):
@@ -197,7 +85,7 @@ def check(watch: Watch, shopper: Shopper, step: Step, number: int) -> None:
     assert CheckoutHandoff.objects.filter(family=family, closed_at=None).count() <= 1, at
 
 
-def played(step: Step, number: int, strike: Callable[[], None], clock: Any, act_in: Callable[..., bool]) -> Any:
+def played(step: Step, number: int, strike: Strike, clock: Any, act_in: Callable[..., bool]) -> Any:
     """Play a step that is struck, again and to the end; return whether it was struck, and what came of the step."""
     watch = Watch()
     shopper, act = step()
@@ -216,34 +104,11 @@ def played(step: Step, number: int, strike: Callable[[], None], clock: Any, act_
     return struck, outcome
 
 
-def in_a_child(number: int, strike: Callable[[], None], act: Act) -> bool:
-    def work(tell: Callable[..., None]) -> None:
-        with disturbed(number, strike):
-            tell("answered", act().status_code)
-
-    with Child(work) as child:
-        return child.wait() == signal.SIGKILL
-
-
-def here(number: int, strike: Callable[[], None], act: Act) -> bool:
-    struck = False
-
-    def note_and_strike() -> None:
-        nonlocal struck
-        struck = True
-        strike()
-
-    with disturbed(number, note_and_strike):
-        act()
-    connection.close()
-    return struck
-
-
 def same(step: Step, outcome: Outcome, expected: Outcome) -> bool:
     return outcome == expected if step not in FORMS else outcome[1]["Order"] == expected[1]["Order"]
 
 
-def play_until_through(step: Step, strike: Callable[[], None], clock: Any, act_in: Callable[..., bool]) -> None:
+def play_until_through(step: Step, strike: Strike, clock: Any, act_in: Callable[..., bool]) -> None:
     outcomes: list[Outcome] = []
     struck = True
     while struck:

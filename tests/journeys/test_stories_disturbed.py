@@ -17,70 +17,19 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agent_sessions import selectors, services
+from agent_sessions import selectors
 from agent_sessions.models import Hold, Session
-from shop_demo import agent as shopper
-from shop_demo import human
 from shop_demo.agent import Refused
-from shop_demo.models import Order, Variant
-from shop_demo.stories import STORIES, Stage
-from shop_demo.stories import stage as theatre
+from shop_demo.models import Order
+from shop_demo.stories import STORIES
 from shop_demo.web import Answer, Problem, fetch
 from tests.faults.support import at_once
-from tests.journeys.outcomes import History, Outcome, Watch, run_all_jobs, wrong
+from tests.journeys.company import HOUR, WRITES, Company
+from tests.journeys.outcomes import Watch, done, run_all_jobs, wrong
 
 pytestmark = pytest.mark.timeout(300)
 BEGINNINGS = ("/session", "/renew", "/forks", "/transfer", "/approvals", "/holds", "/checkout")
-WRITES = ("POST", "PUT", "PATCH", "DELETE")
-HOUR, MONTH = timedelta(hours=1), timedelta(days=30)
-Fetch = Callable[..., Answer]
-_PLAIN: dict[str, Outcome] = {}
-
-
-class Company:
-    """Plays stories in one shop, one after the other; each finds it as full, and nothing of the others going on."""
-
-    def __init__(self, site: str, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._site = site
-        self._monkeypatch = monkeypatch
-        self.clock = clock
-
-    def plain(self, name: str) -> Outcome:
-        """Return what comes of a story that nothing disturbs."""
-        if name not in _PLAIN:
-            _PLAIN[name] = self.play(name)
-        return _PLAIN[name]
-
-    def play(
-        self, name: str, *, by_agents: Fetch = fetch, by_people: Fetch = fetch, jobs: Callable[[], None] = run_all_jobs
-    ) -> Outcome:
-        """Play a story to its end; return what each of its sessions has come to, and which rows it has added.
-
-        What agents and people send goes through the functions that are given.
-        """
-        for session_id in Session.objects.filter(ended_at=None).values_list("pk", flat=True):
-            services.end_session(session_id)
-        Variant.objects.update(stock=100)
-        run_all_jobs()
-        self.clock.shift(2 * HOUR)  # whatever is set back stays after the stories before this one
-        stage = Stage(self._site, lambda _: None, lambda seconds: self.clock.shift(timedelta(seconds=seconds)))
-        watch = Watch()
-        with self._monkeypatch.context() as patch:
-            for module, send in ((shopper, by_agents), (theatre, by_agents), (human, by_people)):
-                patch.setattr(module, "fetch", send)
-            patch.setattr(stage, "jobs", jobs)
-            STORIES[name].play(stage)
-        return watch.outcome
-
-
-@pytest.fixture
-def company(shop: str, configure: Callable[..., None], clock: Any, monkeypatch: pytest.MonkeyPatch) -> Company:
-    configure(END_ON_HANDOFF=False, POLICIES="shop_demo.policies.RULES", STEPS="shop_demo.steps.RULES")
-    return Company(shop, clock, monkeypatch)
-
-
-def _done(history: History) -> History:
-    return [(kind, version) for kind, version in history if kind != "capability.refused"]
+MONTH = timedelta(days=30)
 
 
 def test_a_story_whose_every_request_arrives_twice_ends_as_it_did(company: Company) -> None:
@@ -101,7 +50,7 @@ def test_a_story_whose_every_request_arrives_twice_ends_as_it_did(company: Compa
         histories, rows = company.plain(name)
         of_twice, rows_of_twice = company.play(name, by_agents=twice)
         assert rows_of_twice == rows, name
-        assert [_done(one) for one in of_twice] == [_done(one) for one in histories], name
+        assert [done(one) for one in of_twice] == [done(one) for one in histories], name
     assert wrong(selectors.session_ids()) == []
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from agent_sessions import selectors, services
 from agent_sessions.domain.identity import Agent
 from agent_sessions.models import Artifact, SessionKey, SiteKey
-from agent_sessions.selectors._states import MESSAGE, PATCH, PRIVATE
+from agent_sessions.selectors._states import MESSAGE, PERSONAL_PATCH, PRIVATE
 from agent_sessions.services import OpenedSession
 from tests.shopping import variables
 from tests.tampering import Act, Tamper, flipped, found
@@ -54,9 +54,9 @@ TAMPERING: dict[str, tuple[Act, str, str]] = {
     "patch emptied": (lambda t: t.version(2, patch=None), "patch_unreadable", "version 2"),
     "patch of another version": (move_patch, "patch_unreadable", "version 2"),
     "patch made anew with the key": (
-        lambda t: t.version(2, patch=t.sealed(PATCH, 2, variables(b=3))),
+        lambda t: t.version(2, personal_patch=t.sealed(PERSONAL_PATCH, 2, variables(b=3))),
         "wrong_value",
-        "event 2, patch",
+        "event 2, personal",
     ),
     "last version's schema": (lambda t: t.version(4, schema=9), "wrong_head", "session, version_uid and schema"),
     "version deleted in the middle": (
@@ -188,10 +188,10 @@ TAMPERING: dict[str, tuple[Act, str, str]] = {
     "wrapped key": (
         lambda t: _update(SessionKey, t, wrapped=flipped(SessionKey.objects.get(pk=t.session_id).wrapped)),
         "key_unusable",
-        "data key",
+        "content key",
     ),
-    "key of another session": (lambda t: _take_the_key_of_another(t), "key_unusable", "data key"),
-    "key deleted": (lambda t: t.delete(SessionKey.objects.filter(pk=t.session_id)), "key_missing", "data key"),
+    "key of another session": (lambda t: _take_the_key_of_another(t), "key_unusable", "content key"),
+    "key deleted": (lambda t: t.delete(SessionKey.objects.filter(pk=t.session_id)), "key_missing", "personal key"),
 }
 
 COLUMNS: dict[str, tuple[Act, list[str]]] = {
@@ -313,7 +313,8 @@ def _forget_the_end(tamper: Tamper) -> None:
     tamper.session(
         status="active", ended_at=None, end_reason="", sealed_at=None, head_seq=7, version=4,
         version_uid=_id_of_event(tamper, before.event_seq).decode(),
-        head_hash=sha256(bytes(tamper.events.get(seq=7).canonical)).digest(), patch_bytes=len(before.patch or b""),
+        head_hash=sha256(bytes(tamper.events.get(seq=7).canonical)).digest(),
+        patch_bytes=len(before.patch or b"") + len(before.personal_patch or b""),
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ DISCLOSED = {
         (1, "purpose", "find a blue mug"),
         (2, "note", "she asked"),
         (2, "params.gift_for", "Ann"),
-        (2, "patch", {"agent": {"a": 1}}),
+        (2, "personal", {"agent": {"a": 1}}),
         (3, "message", {"role": "user", "content": "hello"}),
     ],
 }
@@ -114,7 +114,7 @@ def test_by_default_only_the_purpose_is_disclosed(opened: Any) -> None:
 def test_a_disclosure_that_there_is_not_is_refused(opened: Any, disclose: Any) -> None:
     one = ended(opened)
 
-    with pytest.raises(InvalidValue, match="purpose, all, none") as refusal:
+    with pytest.raises(InvalidValue, match="purpose, content, all, none") as refusal:
         services.get_artifact(one.session_id, disclose=disclose)
 
     assert refusal.value.path == "/disclose"

@@ -181,9 +181,9 @@ def test_equal_contents_do_not_look_equal_in_the_database(opened: Any) -> None:
         one = opened()
         services.change_session(one.session_id, expected_version=1, patch=variables(a="the same"), note="the same")
 
-    patches = [bytes(row.patch or b"") for row in SessionVersion.objects.filter(number=2)]
+    patches = [bytes(row.personal_patch or b"") for row in SessionVersion.objects.filter(number=2)]
     private = [event["private"] for one in selectors.session_ids() for event in selectors.events(one, after=1)]
     assert patches[0] != patches[1]
-    assert private[0].keys() == private[1].keys() == {"patch", "note"}
-    assert private[0]["patch"] != private[1]["patch"]
+    assert private[0].keys() == private[1].keys() == {"personal", "note"}
+    assert private[0]["personal"] != private[1]["personal"]
     assert private[0]["note"] != private[1]["note"]

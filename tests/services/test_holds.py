@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from agent_sessions import selectors, services
 from agent_sessions.domain.identity import Actor
@@ -379,6 +380,26 @@ def test_without_any_holds_the_stock_is_not_asked_for(counting: Shelf, opened: A
     one = opened()
     call("cart.add", one, item_id="mug")
     assert counting.asked == []
+
+
+def test_what_is_held_is_asked_for_only_while_others_of_the_merchant_hold_something(
+    counting: Shelf, opened: Any, django_assert_num_queries: Any
+) -> None:
+    """X1: most changes of a cart meet no hold, and one query less is a tenth of them."""
+    one, two, other = opened(), opened(), opened(merchant="south")
+    call("cart.add", one, item_id="pot")
+    hold(one, "mug", 1)
+    hold(other, "pot", 1)
+    assert not head(one).others_hold
+    assert head(two).others_hold
+    with CaptureQueriesContext(connection) as alone:
+        call("cart.update", one, item_id="pot", quantity=2)
+    hold(two, "mug", 1)
+    assert head(one).others_hold
+    with django_assert_num_queries(len(alone) + 1):
+        call("cart.update", one, item_id="pot", quantity=1)
+    services.release_holds(two.session_id, item="mug")
+    assert not head(one).others_hold
 
 
 # Letting go

@@ -11,11 +11,12 @@ import pytest
 
 from agent_sessions import selectors, services
 from agent_sessions.audit.verify import verify_artifact
-from agent_sessions.crypto.signing import read_public_key
+from agent_sessions.crypto.keys import LocalKeyProvider
+from agent_sessions.crypto.signing import read_public_key, sign, verify
 from agent_sessions.exceptions import InvalidToken, KeyProblem
 from agent_sessions.models import SessionKey, SiteKey
 from agent_sessions.selectors import _cache
-from agent_sessions.services.keys import active_site_key, site_key_secret
+from agent_sessions.services.keys import active_site_key, revoke_token_key, rotate_site_key, site_key_secret
 from tests.conftest import MORNING
 from tests.shopping import variables
 from tests.stored import everything_stored, is_stored
@@ -85,6 +86,36 @@ def test_a_rotation_does_not_touch_the_keys_that_were_retired_before(clock: Any)
     assert list(retired) == [MORNING + timedelta(minutes=1), MORNING + timedelta(minutes=2), None]
 
 
+@pytest.mark.parametrize("purpose", ["artifact", "log"])
+def test_what_signs_has_a_key_pair_in_each_generation(purpose: str) -> None:
+    """A3, A4: the secret half is the one that the public half verifies."""
+    for key in (active_site_key(purpose), rotate_site_key(purpose)):
+        assert verify(bytes(key.public), b"message", sign(site_key_secret(key), b"message"))
+
+
+def test_what_signs_nothing_has_no_public_half() -> None:
+    key = active_site_key("consumer")
+    assert (bytes(key.public), len(site_key_secret(key))) == (b"", 32)
+
+
+def test_tokens_are_revoked_while_the_key_service_is_out_of_reach(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T3: their key is derived, so there is nothing to wrap."""
+    token = opened().token
+
+    def away(*args: object, **kwargs: object) -> None:
+        raise KeyProblem("The service does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalKeyProvider, "wrap", away)
+        revoke_token_key(reason="a laptop was stolen")
+        with pytest.raises(KeyProblem):
+            services.rotate_signing_key()
+
+    with pytest.raises(InvalidToken):
+        selectors.authenticate(token)
+    assert selectors.authenticate(opened().token).is_live()
+
+
 def test_the_secret_half_is_stored_wrapped(opened: Any) -> None:
     """A8"""
     artifact_of(opened)
@@ -141,6 +172,7 @@ def test_without_its_master_key_a_session_cannot_be_read_or_written(opened: Any,
     """A8: the message tells which key is missing and what to do; nothing is written."""
     one = opened(state=variables(a=1))
     services.change_session(one.session_id, expected_version=1, patch=variables(a=2))
+    services.add_message(one.session_id, role="user", content="hello")
     configure(MASTER_KEYS={"test-2": NEW})
     _cache.local.clear()
     before = everything_stored()

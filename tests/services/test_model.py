@@ -398,7 +398,7 @@ class Story(RuleBasedStateMachine):
             openings = json.loads(artifact)["openings"]
             state: State = {}
             for opening in openings:
-                if opening["path"] == "patch":
+                if opening["path"] in ("patch", "personal"):
                     state = merged(state, opening["value"])
             assert (found.withheld, text(state)) == (0, text(model.state))
 

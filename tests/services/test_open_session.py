@@ -81,15 +81,17 @@ def test_merchant_defaults_to_the_setting(opened: Any, configure: Any) -> None:
     assert selectors.get_session(opened().session_id).merchant == "the-only-shop"
 
 
-def test_each_session_has_a_data_key_of_its_own(opened: Any) -> None:
-    """A7: destroying one key erases one session."""
-    one, other = opened(), opened()
+def test_each_session_has_two_data_keys_of_its_own(opened: Any) -> None:
+    """A7: destroying one key erases what is personal in one session, the other one the rest of it."""
+    heads = [selectors.read_head(opened().session_id) for _ in range(2)]
 
-    keys = [selectors.read_head(session.session_id).data_key() for session in (one, other)]
+    keys = [key for head in heads for key in (head.data_keys().content, head.data_keys().personal)]
 
-    assert len(set(keys)) == 2
+    assert len(set(keys)) == 4
     assert all(len(key) == 32 for key in keys)
-    assert not any(key in bytes(row.wrapped) for key in keys for row in SessionKey.objects.all())
+    assert not any(
+        key in bytes(row.wrapped) + bytes(row.personal or b"") for key in keys for row in SessionKey.objects.all()
+    )
 
 
 def test_deadline_is_the_time_to_live_of_its_kind(opened: Any, configure: Any, clock: Any) -> None:

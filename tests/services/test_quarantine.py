@@ -256,10 +256,12 @@ def test_of_an_ended_session_without_its_key_the_events_remain(ended: OpenedSess
     for read in (
         lambda: selectors.current_state(ended.session_id),
         lambda: selectors.state_at_version(ended.session_id, 2),
-        lambda: selectors.messages(ended.session_id),
+        lambda: selectors.compare(ended.session_id, 1),
     ):
         with pytest.raises(ContentErased):
             read()
+    turns = selectors.messages(ended.session_id)
+    assert [(turn.role, turn.content, turn.erased) for turn in turns] == [("user", None, True), ("agent", None, True)]
 
     assert selectors.read_head(ended.session_id).status is Status.ENDED
     assert len(selectors.events(ended.session_id)) == 8

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from msgspec.structs import replace
 
 from agent_sessions import selectors, services
 from agent_sessions.selectors import _cache
@@ -104,6 +105,31 @@ def test_reading_the_current_state_is_one_query_where_it_is_cached(opened: Any) 
     with queries(0):
         selectors.current_state(selectors_head := _cache.local.get(one.session_id)[0])
     assert selectors_head.session_id == one.session_id
+
+
+def test_a_worker_reads_what_another_one_wrote_together_with_the_session(opened: Any) -> None:
+    """M1: workers that take turns at a session; with the head on PostgreSQL, elsewhere by a query of its own."""
+    one = opened(state={"shopping": {"instructions": "ring"}})
+    services.change_session(one.session_id, expected_version=1, patch=variables(a=1))
+    remembered = _cache.local.get(one.session_id)
+    assert remembered is not None
+    services.change_session(one.session_id, expected_version=2, patch=variables(a=2))
+    services.change_session(one.session_id, expected_version=3, patch={"shopping": {"instructions": "knock"}})
+    expected = {"agent": {"a": 2}, "shopping": {"instructions": "knock"}}
+    read_on = 0 if connection.vendor == "postgresql" else 1
+
+    _cache.local.put(*remembered, limit=10**6)
+    with queries(READ_HEAD + read_on):
+        assert selectors.current_state(one.session_id).state == expected
+    with queries(READ_HEAD):
+        assert selectors.current_state(one.session_id).state == expected
+
+    # A worker goes on from nothing that is not of this history: it was rolled back, or somebody has changed it.
+    head, _ = remembered
+    false = _cache.measured(variables(a="false", b="false"))
+    _cache.local.put(replace(head, head_hash="00" * 32), false, limit=10**6)
+    with queries(READ_HEAD + read_on + READ_STATE):
+        assert selectors.current_state(one.session_id).state == expected
 
 
 def test_reading_a_state_of_the_past_is_two_queries(opened: Any, configure: Any) -> None:

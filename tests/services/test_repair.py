@@ -14,7 +14,8 @@ from agent_sessions import selectors, services
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.exceptions import SessionDamaged
 from agent_sessions.selectors import _cache
-from agent_sessions.selectors._states import SNAPSHOT
+from agent_sessions.selectors._keys import SNAPSHOT
+from agent_sessions.selectors._states import PERSONAL_SNAPSHOT
 from agent_sessions.services import OpenedSession
 from tests.shopping import variables
 from tests.tampering import Act, Tamper, flipped, found
@@ -29,11 +30,15 @@ def _alter_snapshot(tamper: Tamper) -> None:
 
 
 def _false_snapshot(tamper: Tamper) -> None:
-    tamper.version(3, snapshot=tamper.sealed(SNAPSHOT, 3, variables(a="false")))
+    tamper.version(3, personal_snapshot=tamper.sealed(PERSONAL_SNAPSHOT, 3, variables(a="false")))
 
 
 def _added_snapshot(tamper: Tamper) -> None:
-    tamper.version(4, snapshot=tamper.sealed(SNAPSHOT, 4, variables(a=1, b=2, c=3, d=4)))
+    tamper.version(
+        4,
+        snapshot=tamper.sealed(SNAPSHOT, 4, {}),
+        personal_snapshot=tamper.sealed(PERSONAL_SNAPSHOT, 4, variables(a=1, b=2, c=3, d=4)),
+    )
 
 
 def _false_local_state(tamper: Tamper) -> None:
@@ -124,7 +129,7 @@ def test_a_wrong_state_in_the_shared_cache_is_found_and_dropped(
     if value == "altered":
         caches["states"].set(key, flipped(caches["states"].get(key)))
     else:
-        _cache.put(head, FALSE_STATE, head.data_key())
+        _cache.put(head, FALSE_STATE, head.data_keys())
     _cache.local.clear()
 
     assert found(selectors.verify_session(one.session_id)) == [("cached_state", "cached state in the shared cache")]

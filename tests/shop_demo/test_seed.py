@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
@@ -55,6 +56,22 @@ def test_a_user_for_the_admin_is_made_only_when_asked_for(monkeypatch: pytest.Mo
 
     assert password not in seed(staff=True)
     assert users.get(username="admin").check_password(password)
+
+
+def test_customers_are_made_only_when_asked_for_and_are_no_staff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEMO_CUSTOMER_PASSWORD", raising=False)
+    printed = seed(customers=True)
+    users = get_user_model().objects.order_by("username")
+
+    assert [user.get_username() for user in users] == ["anna", "ben"]
+    assert not any(user.is_staff or user.is_superuser for user in users)
+    passwords = re.findall(r"Made the user \w+ with the password (\S+)\.\n", printed)
+    assert len(set(passwords)) == 2
+    assert all(user.check_password(password) for user, password in zip(users, passwords, strict=True))
+
+    monkeypatch.setenv("DEMO_CUSTOMER_PASSWORD", "correct horse battery")
+    assert "The user anna is there already and keeps its password." in seed(customers=True)
+    assert users[0].check_password(passwords[0])
 
 
 def test_the_password_may_come_from_the_environment_and_is_then_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,9 +32,10 @@ def test_every_job_is_scheduled_under_the_name_it_has() -> None:
     assert ours == {entry["task"] for entry in BEAT_SCHEDULE.values()}
 
 
-def test_jobs_run_every_minute_or_more_often_and_do_not_outlive_the_next_one() -> None:
-    for entry in BEAT_SCHEDULE.values():
-        assert 10 <= maybe_schedule(entry["schedule"]).run_every.total_seconds() <= 60
+def test_jobs_run_often_enough_and_do_not_outlive_the_next_one() -> None:
+    for name, entry in BEAT_SCHEDULE.items():
+        every = maybe_schedule(entry["schedule"]).run_every.total_seconds()
+        assert 10 <= every <= (600 if name == "agent_sessions.finish_erasures" else 60), name
         assert entry["options"]["expires"] <= entry["schedule"]
 
 

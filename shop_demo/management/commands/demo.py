@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import sys
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +18,15 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from agent_sessions import selectors, services
+from agent_sessions.audit.inclusion import LogTrust
+from agent_sessions.audit.notes import Policy
+from agent_sessions.audit.verify import verify_artifact
+from agent_sessions.audit.vkeys import read_vkey
+from agent_sessions.crypto.signing import read_public_key
 from shop_demo.agent import Refused
 from shop_demo.jobs import running_jobs
+from shop_demo.management.commands.seed_shop import CUSTOMERS
 from shop_demo.serving import PortBusy, serving
 from shop_demo.stories import STORIES, Stage
 from shop_demo.web import Problem
@@ -30,7 +39,7 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 class Command(BaseCommand):
     help = (
-        "Set up the demo shop on this machine (database, goods, a user for the admin), run it at the address of "
+        "Set up the demo shop on this machine (database, goods, users), run it at the address of "
         "SITE_URL, and let an agent buy something in it. Ctrl-C ends it."
     )
 
@@ -47,7 +56,7 @@ class Command(BaseCommand):
             return
         if not settings.DEBUG:
             raise CommandError(
-                "The demo is for one's own machine and makes a user with a known password, so it needs DEBUG on. "
+                "The demo is for one's own machine and makes users with a known password, so it needs DEBUG on. "
                 "With DEBUG off, run shop_demo.wsgi with a server such as gunicorn."
             )
         site = settings.SITE_URL
@@ -109,28 +118,52 @@ class Command(BaseCommand):
         self._tell("\nAll of it worked.")
 
     def _set_up(self) -> None:
-        self._tell("Setting up the shop: database, goods, a user for the admin …")
+        self._tell("Setting up the shop: database, goods, users …")
         call_command("migrate", verbosity=0)
-        os.environ.setdefault("DEMO_ADMIN_PASSWORD", DEFAULT_PASSWORD)
+        if directory := getattr(settings, "LOG_DIRECTORY", ""):
+            Path(directory).mkdir(exist_ok=True)
+        for variable in ("DEMO_ADMIN_PASSWORD", "DEMO_CUSTOMER_PASSWORD"):
+            os.environ.setdefault(variable, DEFAULT_PASSWORD)
         self._stock_up()
 
     def _stock_up(self) -> None:
         with Path(os.devnull).open("w") as nowhere:
-            call_command("seed_shop", staff=True, stdout=nowhere)
+            call_command("seed_shop", staff=True, customers=True, stdout=nowhere)
 
     def _shop(self, site: str) -> None:
         self._tell("An agent goes shopping. All it knows of the shop is its address.\n")
+        RECORD.unlink(missing_ok=True)
         call_command("run_agent", site=site, pay=True, record=RECORD, stdout=self.stdout)
+        if RECORD.exists():
+            self._log()
         self._tell("\nAll of it worked.")
 
+    def _log(self) -> None:
+        """Put the session into the shop's log, and check the proof of that in its record as somebody else would."""
+        services.sequence_log()
+        run_id = json.loads(RECORD.read_bytes())["data"]["run_id"]
+        record = services.get_artifact(uuid.UUID(run_id))
+        keys = [read_public_key(key.public_key) for key in services.signing_keys()]
+        log = Policy(tuple(read_vkey(key.vkey) for key in selectors.log_keys()))
+        found = verify_artifact(record, keys, log=LogTrust(log, required=True))
+        if not found.ok or found.logged is None:
+            raise CommandError(f"The session is not in the log: {found.problems}")
+        RECORD.write_bytes(record)
+        self._tell(
+            f"Log     The record holds the proof that it is leaf {found.logged.leaf_index} of the "
+            f"{found.logged.tree_size} in the shop's log. Add to the line above:\n"
+            f"        --require-inclusion --log-key {log.logs[0].text}"
+        )
+
     def _show(self, site: str) -> None:
-        user = get_user_model()._default_manager.filter(username="admin").first()
-        known = os.environ["DEMO_ADMIN_PASSWORD"]
-        password = known if user is not None and user.check_password(known) else "the password it was made with"
+        staff = _password_of("admin", "DEMO_ADMIN_PASSWORD")
+        first, second = CUSTOMERS
+        customer = _password_of(first, "DEMO_CUSTOMER_PASSWORD")
         self._tell(f"""
 The shop is open. Look at
   {site}/                          the shop
-  {site}/admin/                    the admin: user admin, password {password}
+  {site}/admin/                    the admin: user admin, password {staff}
+  {site}/account/agents            your agents, as a customer: {first} or {second}, password {customer}
   {site}/agents                    how agents use it
   {site}/.well-known/agents.json   what agents read first
 
@@ -140,3 +173,10 @@ Ctrl-C closes it. To send the agent again, from another terminal:
     def _tell(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _password_of(name: str, variable: str) -> str:
+    """Tell a user's password if it is the environment's, as it is for a user that this demo has made."""
+    user = get_user_model()._default_manager.filter(username=name).first()
+    known = os.environ[variable]
+    return known if user is not None and user.check_password(known) else "the password it was made with"

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from shop_demo import errand
-from shop_demo.agent import Refused
+from shop_demo.agent import NAME, Refused
 from shop_demo.web import Problem
 
 
@@ -30,6 +30,13 @@ class Command(BaseCommand):
             help=f"What to buy one of; can be given several times ({', '.join(errand.WANTS)}).",
         )
         parser.add_argument("--voucher", default=errand.VOUCHER, help="The voucher to use, '' for none (%(default)s).")
+        parser.add_argument("--name", default=NAME, help="What the agent calls itself (%(default)s).")
+        parser.add_argument(
+            "--assertion",
+            default="",
+            metavar="TEXT",
+            help="Whom it acts for: what the shop gives a signed-in customer.",
+        )
         parser.add_argument("--record", type=Path, metavar="FILE", help="Where to write the session's signed record.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,6 +47,8 @@ class Command(BaseCommand):
                 wants=options["want"] or errand.WANTS,
                 voucher=options["voucher"],
                 pay=options["pay"],
+                name=options["name"],
+                assertion=options["assertion"],
             )
         except Refused as refusal:
             raise CommandError(f"The shop refused ({refusal.status}): {refusal.message}") from None

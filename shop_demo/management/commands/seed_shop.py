@@ -16,6 +16,8 @@ from agent_sessions import services
 from shop_demo.assortment import COUPONS, SHELVES, Good
 from shop_demo.models import Category, Product, Variant, Voucher
 
+CUSTOMERS = ("anna", "ben")
+
 
 class Command(BaseCommand):
     help = (
@@ -30,9 +32,15 @@ class Command(BaseCommand):
             help="Also make the user admin for /admin/. The password is DEMO_ADMIN_PASSWORD, or a new one that is "
             "printed this once. An existing user keeps theirs.",
         )
+        parser.add_argument(
+            "--customers",
+            action="store_true",
+            help=f"Also make the customers {' and '.join(CUSTOMERS)}, who can sign in to the shop. The password is "
+            "DEMO_CUSTOMER_PASSWORD, or a new one that is printed this once. An existing customer keeps theirs.",
+        )
 
     @transaction.atomic
-    def handle(self, *args: Any, staff: bool = False, **options: Any) -> None:
+    def handle(self, *args: Any, staff: bool = False, customers: bool = False, **options: Any) -> None:
         products = variants = 0
         for place, shelf in enumerate(SHELVES):
             category, _ = Category.objects.update_or_create(
@@ -48,18 +56,23 @@ class Command(BaseCommand):
             f"and {len(COUPONS)} vouchers."
         )
         if staff:
-            self._make_staff()
+            self._make_user("admin", "DEMO_ADMIN_PASSWORD", staff=True)
+        if customers:
+            for name in CUSTOMERS:
+                self._make_user(name, "DEMO_CUSTOMER_PASSWORD")
 
-    def _make_staff(self) -> None:
+    def _make_user(self, name: str, variable: str, *, staff: bool = False) -> None:
+        """Make a user whose password is the environment's, or a new one that is told this once."""
         users = get_user_model()._default_manager
-        if users.filter(username="admin").exists():
-            self.stdout.write("The user admin is there already and keeps its password.")
+        if users.filter(username=name).exists():
+            self.stdout.write(f"The user {name} is there already and keeps its password.")
             return
-        given = os.environ.get("DEMO_ADMIN_PASSWORD", "")
+        given = os.environ.get(variable, "")
         password = given or secrets.token_urlsafe(12)
-        users.create_superuser(username="admin", email="", password=password)
-        told = "the password from DEMO_ADMIN_PASSWORD" if given else f"the password {password}"
-        self.stdout.write(f"Made the user admin with {told}.")
+        make = users.create_superuser if staff else users.create_user
+        make(username=name, email="", password=password)
+        told = f"the password from {variable}" if given else f"the password {password}"
+        self.stdout.write(f"Made the user {name} with {told}.")
 
 
 def _stock_up(category: Category, place: int, good: Good) -> int:

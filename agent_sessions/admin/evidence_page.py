@@ -1,0 +1,50 @@
+"""The evidence page of a session: what is asked for, who may see it, and its download (A2, A9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+
+from agent_sessions import services
+from agent_sessions.admin.evidence import MAY_EXPORT, MAY_VIEW, choices, query_of, shown_evidence, subject_of
+from agent_sessions.domain.identity import Actor
+from agent_sessions.exceptions import AgentSessionsError, InvalidValue
+
+if TYPE_CHECKING:
+    from agent_sessions.admin.pages import _Reading
+
+
+def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponse:
+    """Show evidence, or send it as JSON (``as=json``). A form with a reason shows what is personal, too."""
+    personal, subject = request.method == "POST", subject_of(request)
+    if not request.user.has_perm(MAY_VIEW) or (personal and not page.may_read_content):
+        raise PermissionDenied
+    whole = (request.POST if personal else request.GET).get("as") == "json"
+    context: dict[str, Any] = {
+        "export_url": page.export_url if request.user.has_perm(MAY_EXPORT) else "",
+        "query": query_of(subject),
+    }
+    try:
+        found = services.get_evidence(
+            page.session.pk,
+            subject,
+            personal=personal,
+            reason=request.POST.get("reason", "").strip(),
+            actor=Actor("staff", str(request.user.pk)),
+            with_document=whole,
+        )
+    except InvalidValue as error:
+        unsaid = error.path == "/reason"
+        title = "Nothing was shown" if unsaid else "There is no such evidence"
+        status = 422 if unsaid else 404
+        return page.shown("evidence", status=status, problem=error.problem, problem_title=title, **context)
+    except AgentSessionsError as error:
+        page.note(error)
+        return page.shown("evidence", status=409, **context)
+    if not whole:
+        return page.shown("evidence", evidence=shown_evidence(found), choices=choices(found), **context)
+    response = HttpResponse(services.evidence_bytes(found), content_type="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="evidence-{page.session.pk}.json"'
+    return response

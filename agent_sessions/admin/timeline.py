@@ -1,0 +1,298 @@
+"""The timeline of a session: everything in one order, to be narrowed, with a picture of the whole time (O1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from agent_sessions.admin import history, wording
+from agent_sessions.admin.content import Told
+from agent_sessions.admin.pictures import FAMILY_NAMES, Picture, picture_of
+from agent_sessions.domain.calls import APPROVAL_GRANTED, APPROVAL_REJECTED, APPROVAL_REQUESTED
+from agent_sessions.domain.families import FAMILIES
+from agent_sessions.domain.identity import ACTOR_KINDS
+from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.text import clipped
+from agent_sessions.selectors import audit, outline, timeline
+from agent_sessions.selectors.timeline import Choice, Entry, TimelinePage
+
+if TYPE_CHECKING:
+    from agent_sessions.admin.pages import _Reading
+
+SHOWN: Final = 50
+"""Events on a page."""
+_WIDEST: Final = 4 * SHOWN
+"""Versions that a page reads to say what changed; a choice of few out of many does not say it."""
+_PAUSE: Final = timedelta(seconds=5)
+"""From then on the time between two entries is shown."""
+_LONG_PAUSE: Final = timedelta(minutes=1)
+_WRONG: Final = ("payment.declined", "payment.failed", "payment.unknown", "step.failed")
+"""Changes that say that something failed which the event itself does not."""
+_TOLD: Final = ("approval", "had_ms", "took_ms")
+"""Parameters of events that are told in another way."""
+_LONGEST: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A link that narrows the timeline, or takes the narrowing off again."""
+
+    name: str
+    query: str
+    on: bool
+    count: int | None = None
+    family: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One entry in words. ``changes`` is None where it is not known what it changed."""
+
+    seq: int
+    time: SafeString
+    family: str
+    family_name: str
+    what: str
+    kind: str
+    who: str
+    capability: str
+    method: str
+    params: str
+    refusal: SafeString | None
+    failed: bool
+    took: str
+    version: int | None
+    changes: Sequence[Told] | None
+    waited: str
+    attempt: str
+    said: str
+    role: str
+    private: Sequence[tuple[str, str]]
+    damaged: bool
+
+    @property
+    def told(self) -> bool:
+        """Whether there is something to say of changes: what they are, or that they cannot be shown."""
+        return self.version is not None and (self.changes is None or bool(self.changes))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows of one call, or one row. ``pause`` is the time before it, if it is worth showing."""
+
+    rows: tuple[Row, ...]
+    pause: str
+    long_pause: bool
+
+    @property
+    def is_call(self) -> bool:
+        return len(self.rows) > 1
+
+    @property
+    def failed(self) -> bool:
+        return any(row.failed for row in self.rows)
+
+
+def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
+    """Show a page of the timeline: the last entries, or those before or after an event."""
+    choice, query = _choice(request.GET), request.GET
+    found = page.read(
+        lambda: timeline.timeline(
+            page.head, choice=choice, before=_whole(query, "before"), after=_whole(query, "after"), limit=SHOWN,
+            words=page.may_read_content,
+        )
+    )  # fmt: skip
+    found = found or TimelinePage((), None, None)
+    whole = outline.outline(page.head)
+    shown = (
+        (found.entries[0].at, found.entries[-1].at)
+        if found.entries and len(found.entries) < page.head.head_seq
+        else None
+    )
+    return page.shown(
+        "timeline",
+        groups=_groups(page, found.entries),
+        picture=drawn(page, whole, link=lambda seq, _version: f"?after={seq - 1}#e{seq}", shown=shown),
+        families=_families(whole, choice),
+        actors=_actors(choice),
+        failures=_failures(whole, choice),
+        everything=not choice,
+        **_neighbours(found, page.head.head_seq, choice),
+    )
+
+
+def drawn(page: _Reading, whole: outline.Outline, **facts: Any) -> Picture:
+    """Draw the session's time; up to now if it goes on."""
+    now = timezone.now()
+    return picture_of(whole, until=min(now, page.head.expires_at) if page.head.is_live(now) else None, **facts)
+
+
+def _choice(query: QueryDict) -> Choice:
+    """Read what is wanted; what there is not is left out."""
+    families = tuple(family for family in FAMILIES if family in query.getlist("family"))
+    actors = tuple(actor for actor in ACTOR_KINDS if actor in query.getlist("actor"))
+    return Choice(families, actors, query.get("failed") == "1")
+
+
+def _query(choice: Choice, **more: int) -> str:
+    """Write a choice as it stands in an address."""
+    pairs: list[tuple[str, object]] = [("family", family) for family in choice.families]
+    pairs += [("actor", actor) for actor in choice.actors]
+    pairs += [("failed", 1)] if choice.failed else []
+    return "?" + urlencode([*pairs, *more.items()])
+
+
+def _families(whole: outline.Outline, choice: Choice) -> list[Chip]:
+    """Return a chip for each family of which there is something, or which is chosen."""
+    counts = dict.fromkeys(FAMILIES, 0)
+    for cell in whole.cells:
+        counts[cell.family] += cell.count
+    chips = []
+    for family in FAMILIES:
+        on = family in choice.families
+        if counts[family] or on:
+            kept = tuple(one for one in FAMILIES if (one in choice.families) is not (one == family))
+            query = _query(Choice(kept, choice.actors, choice.failed))
+            chips.append(Chip(FAMILY_NAMES[family], query, on, counts[family], family))
+    return chips
+
+
+def _actors(choice: Choice) -> list[Chip]:
+    chips = []
+    for actor in ACTOR_KINDS:
+        kept = tuple(one for one in ACTOR_KINDS if (one in choice.actors) is not (one == actor))
+        query = _query(Choice(choice.families, kept, choice.failed))
+        chips.append(Chip(wording.actor_words(actor), query, actor in choice.actors))
+    return chips
+
+
+def _failures(whole: outline.Outline, choice: Choice) -> Chip:
+    count = sum(cell.count for cell in whole.cells if cell.failed)
+    query = _query(Choice(choice.families, choice.actors, not choice.failed))
+    return Chip("Refused or failed", query, choice.failed, count)
+
+
+def _neighbours(found: TimelinePage, length: int, choice: Choice) -> dict[str, Any]:
+    entries = found.entries
+    return {
+        "first": entries[0].seq if entries else 0,
+        "last": entries[-1].seq if entries else 0,
+        "of": length,
+        "first_query": _query(choice, after=0) if found.earlier else "",
+        "earlier": _query(choice, before=found.earlier) if found.earlier else "",
+        "later": _query(choice, after=found.later) if found.later else "",
+        "last_query": _query(choice) if found.later else "",
+    }
+
+
+def _groups(page: _Reading, entries: Sequence[Entry]) -> list[Group]:
+    made = [entry.version for entry in entries if entry.version is not None]
+    changes: Mapping[int, Sequence[Told]] = {}
+    if made and max(made) - min(made) < _WIDEST:
+        changes = page.changes(min(made), max(made))
+    private: Mapping[int, Mapping[str, Any]] = {}
+    if entries and page.may_read_content and not page.erased and page.head.status is not Status.QUARANTINED:
+        private = page.read(lambda: audit.sealed_parts(page.head, [entry.seq for entry in entries])) or {}
+    groups = []
+    for _, members in groupby(entries, key=lambda entry: (entry.call is None, entry.call or entry.seq)):
+        found = list(members)
+        pause = found[0].gap or timedelta()
+        rows = tuple(_row(page, entry, changes, private.get(entry.seq, {})) for entry in found)
+        groups.append(Group(rows, wording.length(pause) if pause >= _PAUSE else "", pause >= _LONG_PAUSE))
+    return groups
+
+
+def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], private: Mapping[str, Any]) -> Row:
+    changed = None if entry.version is None else changes.get(entry.version)
+    role = "" if entry.turn is None else wording.actor_words(SPEAKERS.get(entry.turn.role, entry.turn.role))
+    opened = {name.removeprefix("params.") for name in private}
+    params = {name: value for name, value in entry.params.items() if name not in (*_TOLD, *opened)}
+    return Row(
+        seq=entry.seq,
+        time=wording.moment(entry.at),
+        family=entry.family,
+        family_name=FAMILY_NAMES[entry.family],
+        what=f"{role} wrote" if role else wording.kind_words(entry.kind) or "Unreadable event",
+        kind=clipped(entry.kind),
+        who=wording.actor_words(entry.actor),
+        capability=clipped(entry.capability),
+        method=clipped(entry.method),
+        params=history.params_words(params),
+        refusal=_refusal(entry),
+        failed=entry.failed or any(one.kind in _WRONG for one in changed or ()),
+        took="" if entry.took is None else wording.length(entry.took),
+        version=entry.version,
+        changes=changed,
+        waited=_waited(entry),
+        attempt=_attempt(entry),
+        said=_said(page, entry),
+        role=role,
+        private=[
+            (clipped(name.removeprefix("params.")), history.spoken(value)[:_LONGEST]) for name, value in private.items()
+        ],
+        damaged=entry.damaged,
+    )
+
+
+SPEAKERS: Final = {"user": "consumer"}
+"""Roles of a conversation that are actors by another name."""
+
+
+def _refusal(entry: Entry) -> SafeString | None:
+    if entry.denied:
+        said = f"refused by {clipped(entry.rule)}" if entry.rule else "refused"
+        return wording.mark(wording.BAD, f"{said}, {entry.status}")
+    if entry.status >= 400:
+        return wording.mark(wording.BAD if entry.status >= 500 else wording.WARNING, f"answered {entry.status}")
+    return wording.mark(wording.BAD, "failed") if entry.failed else None
+
+
+def _waited(entry: Entry) -> str:
+    """Say how long a person was asked and how long they looked, where that began and where it ended."""
+    times = entry.waited
+    if times is None:
+        return ""
+    if times.decided_at is None:
+        left = times.expires_at - times.asked_at
+        return (
+            f"Nobody has answered; there were {wording.length(left)} for it."
+            if entry.kind == APPROVAL_REQUESTED
+            else ""
+        )
+    if entry.kind == APPROVAL_REQUESTED:
+        return f"A person answered after {wording.length(times.decided_at - times.asked_at)}."
+    if entry.kind not in (APPROVAL_GRANTED, APPROVAL_REJECTED):
+        return ""
+    said = f"Answered {wording.length(times.decided_at - times.asked_at)} after it was asked"
+    if times.opened_at is None:
+        return f"{said}; the link was not opened."
+    return f"{said}, {wording.length(times.decided_at - times.opened_at)} after it was first seen."
+
+
+def _attempt(entry: Entry) -> str:
+    one = entry.attempt
+    if one is None:
+        return ""
+    way = f" by {clipped(one.method)}" if one.method else ""
+    outcome = f"{one.outcome}{f' ({clipped(one.code)})' if one.code else ''}"
+    took = "" if one.took is None else f" after {wording.length(one.took)}"
+    return f"Step {clipped(one.step)}{way}, attempt {one.attempt}: {outcome}{took}."
+
+
+def _said(page: _Reading, entry: Entry) -> str:
+    if entry.turn is None or not page.may_read_content:
+        return ""
+    return page.erased_words("personal") if entry.turn.erased else history.spoken(entry.turn.content)[:_LONGEST]
+
+
+def _whole(query: QueryDict, name: str) -> int | None:
+    text = query.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

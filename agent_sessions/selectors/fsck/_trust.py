@@ -1,0 +1,42 @@
+"""Whose signatures on tree heads count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent_sessions.audit.leaf import KeysLeaf
+from agent_sessions.audit.notes import open_checkpoint
+from agent_sessions.audit.vkeys import SIGNS, NoteKey, read_vkey
+from agent_sessions.exceptions import KeyProblem, NoteRefused
+from agent_sessions.models import SiteKey
+from agent_sessions.selectors._rows import write_connection
+
+
+class Trusted:
+    """The log's public keys that are trusted, and those that these have brought in by a leaf since.
+
+    A key is named after its log, and every generation is a log with a name of its own: so public keys are compared.
+    """
+
+    def __init__(self, keys: Sequence[NoteKey]) -> None:
+        self._public = [key.public for key in keys] or _of_the_database()
+
+    def problem(self, note: str, origin: str) -> str:
+        """Say what is wrong with the signatures on a head; empty if one of the keys has signed it."""
+        try:
+            open_checkpoint(note, [NoteKey(origin, SIGNS, public) for public in self._public])
+        except (NoteRefused, KeyProblem) as error:
+            return error.problem if isinstance(error, NoteRefused) else error.message
+        return ""
+
+    def bring_in(self, leaf: KeysLeaf) -> bool:
+        """Trust the key that a leaf brings in; False when the key that signed it is none that is trusted."""
+        if read_vkey(leaf.former).public not in self._public:
+            return False
+        self._public.append(read_vkey(leaf.key).public)
+        return True
+
+
+def _of_the_database() -> list[bytes]:
+    rows = SiteKey.objects.using(write_connection().alias).filter(purpose=SiteKey.Purpose.LOG)
+    return [bytes(public) for public in rows.values_list("public", flat=True)]

@@ -1,0 +1,303 @@
+"""A bundle of evidence of many sessions, for an auditor or for the person they are about (A2, GDPR Art. 15).
+
+What is in it, and how it is checked, is said in ``audit.bundle``. One session is in memory at a time. Its manifest's
+hash goes into the site's own chain before anybody gets the bundle, so that which files were handed out can be told.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, Final
+
+from django.utils import timezone
+
+import agent_sessions
+from agent_sessions.audit.bundle import BUNDLE_TYPE, MANIFEST, SIGNED, sign_manifest
+from agent_sessions.audit.events import format_time
+from agent_sessions.conf import settings
+from agent_sessions.crypto.canonical import canonical_bytes
+from agent_sessions.domain.identity import Actor
+from agent_sessions.domain.ids import new_id
+from agent_sessions.exceptions import AgentSessionsError, NotLogged
+from agent_sessions.models import SiteKey
+from agent_sessions.selectors.evidence import WHOLE
+from agent_sessions.selectors.log import log_keys, tree_head
+from agent_sessions.selectors.selection import Selection, require_some, selected_sessions
+from agent_sessions.selectors.sessions import ids_of
+from agent_sessions.services.evidence import check_reason, evidence_and_proof, evidence_bytes, site_trust, with_proof
+from agent_sessions.services.keys import active_site_key, consumer_pseudonym, signing_keys, site_key_secret
+from agent_sessions.services.site_events import record
+
+EXPORTED: Final = "evidence.exported"
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+"""The time of every entry, so that the same sessions at the same moment make the same bytes."""
+_README: Final = """\
+Evidence of agent sessions
+==========================
+
+manifest.json      what was asked for, when and by whom, and the SHA-256 of every other file
+manifest.sig.json  the site's signature over the manifest
+index.jsonl        a line for each session
+sessions/<id>/evidence.json  policies and limits, prices and stock seen, approvals, what the consumer was shown,
+                             payments, orders
+sessions/<id>/artifact.json  its proof: the signed record of the session
+sessions/<id>/chain.json     in its place, the events so far of a session that had not ended
+log/head-N.txt     the newest tree head of each generation of the site's log, if it has one
+
+Check all of it, offline, with the site's public key got by a way that you trust:
+
+    pip install agent-sessions
+    agent-sessions-verify THIS.zip --key KEY
+
+Times are UTC. Amounts are in the currency's minor units: 1250 EUR is 12.50.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was made. ``unreadable`` counts sessions of which there is no evidence; the index says why.
+
+    ``unproven`` counts those whose proof the verifier did not find good.
+    """
+
+    bundle_id: uuid.UUID
+    sessions: int
+    sealed: int
+    live: int
+    unreadable: int
+    unproven: int
+    manifest_sha256: str
+
+
+def select_evidence(
+    *,
+    consumer: str = "",
+    sessions: Iterable[uuid.UUID] = (),
+    order: str = "",
+    agent: str = "",
+    parent_request: str = "",
+    start: datetime | None = None,
+    end: datetime | None = None,
+    merchant: str = "",
+) -> Selection:
+    """Say which sessions evidence is wanted of: those that fit everything given.
+
+    ``consumer`` is the store's own reference of the customer, of ``merchant`` (default: the setting MERCHANT); it is
+    kept nowhere. Raises InvalidValue if nothing is given, KeyProblem.
+    """
+    if consumer:
+        merchant = merchant or settings.merchant
+    return Selection(
+        sessions=tuple(sessions),
+        consumer=consumer_pseudonym(consumer, merchant=merchant) if consumer else "",
+        order=order,
+        agent=agent,
+        parent_request=parent_request,
+        start=start,
+        end=end,
+        merchant=merchant,
+    )
+
+
+def export_evidence(
+    selection: Selection,
+    path: Path,
+    *,
+    reason: str,
+    actor: Actor,
+    personal: bool = False,
+    limit: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Bundle:
+    """Write a bundle to a file that nobody but its owner reads (0600): whole, or not at all.
+
+    Raises OSError, and what ``write_bundle`` raises.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # it makes it 0600
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            made = write_bundle(
+                selection, file, reason=reason, actor=actor, personal=personal, limit=limit, progress=progress
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    return made
+
+
+def write_bundle(
+    selection: Selection,
+    file: IO[bytes],
+    *,
+    reason: str,
+    actor: Actor,
+    personal: bool = False,
+    limit: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Bundle:
+    """Write a bundle of the sessions that fit into an empty binary file, and note in the site's chain that it was made.
+
+    ``reason`` (1 to 200 characters, nothing personal) says what for. ``personal``: with what is personal, which
+    the caller has to be allowed. ``limit`` refuses larger ones. ``progress`` is told the number of sessions so far. A
+    session that cannot be read does not hold up the others; the index says why.
+
+    Raises InvalidValue if no session fits or more than ``limit`` do, or without a reason; KeyProblem.
+    """
+    check_reason(reason)
+    require_some(selection, limit=limit)
+    with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as index, _archive(file) as archive:
+        writing = _Writing(archive, listed, index, personal)
+        for count, session_id in enumerate(ids_of(selected_sessions(selection), chunk=100), start=1):
+            writing.add(session_id)
+            if progress is not None:
+                progress(count)
+        made = writing.finish(selection, reason=reason, actor=actor)
+    facts: dict[str, Any] = {
+        "bundle": str(made.bundle_id),
+        "manifest_sha256": made.manifest_sha256,
+        "asked_by": sorted(selection.to_json()),
+        "sessions": made.sessions,
+        "personal": personal,
+        "reason": reason,
+    }
+    record(EXPORTED, actor, facts)
+    return made
+
+
+class _Writing:
+    """A zip in the making. What the manifest lists, and the index, are kept on disk until the end."""
+
+    def __init__(self, archive: zipfile.ZipFile, listed: IO[bytes], index: IO[bytes], personal: bool) -> None:
+        self._archive, self._listed, self._index, self._personal = archive, listed, index, personal
+        self._trust = site_trust()
+        self._counts = {"sessions": 0, "sealed": 0, "live": 0, "unreadable": 0, "unproven": 0}
+
+    def add(self, session_id: uuid.UUID) -> None:
+        """Add a session: its evidence and its proof, or to the index why there is none."""
+        told: dict[str, Any] = {"session": str(session_id)}
+        self._counts["sessions"] += 1
+        try:
+            found, proof = evidence_and_proof(session_id, WHOLE, personal=self._personal)
+            proven = with_proof(found, proof, self._trust, personal=self._personal, with_document=False)
+            written = evidence_bytes(proven)
+        except AgentSessionsError as error:
+            self._counts["unreadable"] += 1
+            told |= {"standing": "unreadable", "problem": error.code}
+        else:
+            assert proven.proof is not None  # noqa: S101 - it was just added
+            standing, name = ("sealed", "artifact") if proven.proof.sealed else ("live", "chain")
+            self._counts[standing] += 1
+            self._counts["unproven"] += not proven.proof.ok
+            self._file(f"sessions/{session_id}/{name}.json", proof)
+            self._file(f"sessions/{session_id}/evidence.json", written)
+            told |= {
+                "standing": standing,
+                "verified": proven.proof.ok,
+                "opened_at": proven.session.created_at,
+                "ended_at": proven.session.ended_at,
+                "merchant": proven.session.merchant,
+                "orders": [one.order_ref for one in proven.orders if one.order_ref],
+                "erased": [one.text for one in proven.erased],
+            }
+        self._index.write(canonical_bytes(told) + b"\n")
+
+    def finish(self, selection: Selection, *, reason: str, actor: Actor) -> Bundle:
+        """Write index, manifest and signature."""
+        bundle_id = new_id()
+        self._file("README.txt", _README.encode())
+        self._copy("index.jsonl", self._index)
+        logs = log_keys()
+        for generation in sorted({key.generation for key in logs}):
+            with suppress(NotLogged):  # no head of it counts yet
+                self._file(f"log/head-{generation}.txt", tree_head(generation=generation).encode())
+        manifest = canonical_bytes(
+            {
+                "asked": selection.to_json(),
+                "counts": self._counts,
+                "files": [],
+                "id": str(bundle_id),
+                "keys": [
+                    {"active": key.active, "key_id": key.key_id, "public_key": key.public_key} for key in signing_keys()
+                ],
+                "log_keys": [{"active": key.active, "generation": key.generation, "key": key.vkey} for key in logs],
+                "made_at": format_time(timezone.now()),
+                "made_by": str(actor),
+                "package": agent_sessions.__version__,
+                "personal": self._personal,
+                "reason": reason,
+                "site": settings.site,
+                "type": BUNDLE_TYPE,
+            }
+        )
+        digest = self._manifest(manifest)
+        key = active_site_key(SiteKey.Purpose.ARTIFACT)
+        signed = sign_manifest(digest, private_key=site_key_secret(key), public_key=bytes(key.public))
+        self._archive.writestr(_entry(SIGNED), signed)
+        return Bundle(bundle_id, manifest_sha256=digest, **self._counts)
+
+    def _manifest(self, written: bytes) -> str:
+        """Write the manifest with its list of files, which is too long to be held; return its SHA-256 in hex."""
+        before, _, after = written.partition(b'"files":[]')
+        digest = sha256()
+        with self._archive.open(_entry(MANIFEST), "w") as entry:
+
+            def put(part: bytes) -> None:
+                digest.update(part)
+                entry.write(part)
+
+            put(before + b'"files":[')
+            self._listed.seek(0)
+            for number, line in enumerate(self._listed):
+                put((b"," if number else b"") + line.rstrip(b"\n"))
+            put(b"]" + after)
+        return digest.hexdigest()
+
+    def _file(self, path: str, content: bytes) -> None:
+        self._archive.writestr(_entry(path), content)
+        self._note(path, sha256(content).hexdigest(), len(content))
+
+    def _copy(self, path: str, source: IO[bytes]) -> None:
+        digest, size = sha256(), 0
+        source.seek(0)
+        with self._archive.open(_entry(path), "w") as entry:
+            while part := source.read(1 << 20):
+                digest.update(part)
+                size += len(part)
+                entry.write(part)
+        self._note(path, digest.hexdigest(), size)
+
+    def _note(self, path: str, digest: str, size: int) -> None:
+        self._listed.write(canonical_bytes({"bytes": size, "path": path, "sha256": digest}) + b"\n")
+
+
+@contextmanager
+def _archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """Write a zip; if that fails, close it without a word of its own about the handle that was open."""
+    archive = zipfile.ZipFile(file, "w", compression=zipfile.ZIP_DEFLATED)
+    try:
+        yield archive
+    except BaseException:
+        with suppress(ValueError, OSError):
+            archive.close()
+        raise
+    archive.close()
+
+
+def _entry(path: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(path, date_time=_EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o600 << 16
+    return info

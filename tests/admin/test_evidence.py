@@ -1,0 +1,293 @@
+"""The evidence page of a session and its download, and the page that makes bundles (A2, A9)."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from agent_sessions import selectors, services
+from agent_sessions.admin import exports
+from agent_sessions.audit.bundle import verify_bundle
+from agent_sessions.crypto.signing import read_public_key
+from agent_sessions.domain.identity import SYSTEM, Agent
+from agent_sessions.models import Session, SiteEvent
+from agent_sessions.selectors import Subject
+from agent_sessions.services import OpenedSession
+from agent_sessions.services.erasing import Grounds, erase
+from tests.admin.conftest import person, text, url
+from tests.buying import CUSTOMER, INSTRUCTIONS, PURPOSE, REASON, Bought, asked_for
+from tests.buying import bought as bought
+from tests.buying import selling as selling
+from tests.buying import tick as tick
+from tests.shopping import line, variables
+from tests.store.calling import counting as counting
+from tests.store.calling import shop as shop
+
+pytestmark = pytest.mark.django_db
+PRIVATE = (PURPOSE, REASON, "She drinks tea")
+HOSTILE = "<script>alert(1)</script>"
+
+
+def words(page: str) -> str:
+    """The text of a page's own part, on one line."""
+    own = page.split('id="content-main"')[1].split("<footer")[0]
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", own)))
+
+
+@pytest.fixture
+def auditor(db: None) -> Client:
+    """Somebody who may see evidence and export it, and nothing of what people said."""
+    return person("max", "view_session", "view_session_evidence", "export_session_evidence")
+
+
+@pytest.fixture
+def officer(db: None) -> Client:
+    """Somebody who may see what people said, too."""
+    return person("eva", "view_session", "view_session_content", "view_session_evidence", "export_session_evidence")
+
+
+def test_an_order_reads_as_a_sheet(auditor: Client, bought: Bought) -> None:
+    """A2: policies and limits, price and stock with their times, approval, time to review, what was shown, payments."""
+    told = words(text(auditor, f"{url('evidence', bought.session_id)}?order=A-1"))
+    for said in (
+        "Order A-1", "May spend 200.00 EUR at most", "Rule large-orders NeedsHuman", "over 2000",
+        "5 2026-03-02 10:03:00 Capability refused by Agent, checkout refused large-orders 403 policy_denied",
+        "Mug mug 2 12.50 EUR 2026-03-02 10:01:00 2", "Total 25.00 EUR", "mug 10 2026-03-02 10:02:00 3",
+        "25.00 EUR used by Shopper for checkout, cart of version 5, asked by rule large-orders",
+        "26 min to review, 1 min taken from first seeing it", "Approval page cart of version 5, first seen",
+        "Checkout page cart of version 8", "Mug 2 × 12.50 EUR 25.00 EUR", "tok_p1", "Visa •••• 4242",
+        "insufficient_funds",
+        "Order A-1 event 14, cart of version 8", "5 min taken",
+        "The cart that was approved is this one, in all that was shown",
+        "Proof verified", "Events checked 14", "2 more calls were allowed because no rule was about them",
+    ):  # fmt: skip
+        assert said in told, told
+
+
+def test_what_is_personal_is_withheld_and_shown_for_a_reason(auditor: Client, officer: Client, bought: Bought) -> None:
+    """A9"""
+    address = f"{url('evidence', bought.session_id)}?order=A-1"
+    for client in (auditor, officer):
+        page = text(client, address)
+        for private in PRIVATE:
+            assert private not in page
+        assert "withheld: what is personal was not asked for" in page
+    assert 'name="reason"' in text(officer, address)
+    assert 'name="reason"' not in text(auditor, address)
+    assert auditor.post(address, {"reason": "Case 4"}).status_code == 403
+    assert not SiteEvent.objects.exists()
+
+    refused = officer.post(address, {"reason": "  "})
+    assert refused.status_code == 422
+    assert "Say in 1 to 200 characters why" in refused.content.decode()
+    assert not SiteEvent.objects.exists()
+
+    shown = officer.post(address, {"reason": "Case 4"}).content.decode()
+    for private in PRIVATE:
+        assert private in shown
+    event = json.loads(bytes(SiteEvent.objects.get().canonical))
+    user = officer.session["_auth_user_id"]
+    assert (event["kind"], event["actor"], event["params"]["reason"]) == (
+        "evidence.disclosed",
+        f"staff:{user}",
+        "Case 4",
+    )
+
+
+def test_the_download_is_the_document(auditor: Client, officer: Client, bought: Bought) -> None:
+    """A2: whole, with the artifact, and with what is personal only by the form."""
+    address = url("evidence", bought.session_id)
+    response = auditor.get(f"{address}?payment=p2&as=json")
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Content-Disposition"] == f'attachment; filename="evidence-{bought.session_id}.json"'
+    expected = services.get_evidence(bought.session_id, Subject("payment", "p2"))
+    assert response.content == services.evidence_bytes(expected)
+    assert REASON not in response.content.decode()
+    opened = officer.post(f"{address}?order=A-1", {"reason": "Case 4", "as": "json"})
+    assert json.loads(opened.content)["approvals"][0]["reason"] == REASON
+
+
+@pytest.mark.parametrize("codenames", [(), ("view_session",), ("view_session", "view_session_content"),
+                                       ("view_session_evidence", "export_session_evidence")])  # fmt: skip
+def test_it_needs_a_permission_of_its_own(bought: Bought, codenames: tuple[str, ...]) -> None:
+    client = person("pat", *codenames)
+    address = url("evidence", bought.session_id)
+    for one in (address, f"{address}?as=json", url("export")):
+        assert client.get(one).status_code == 403
+        assert client.post(one, {"reason": "x", "order": "A-1"}).status_code == 403
+    if "view_session" in codenames:
+        assert "evidence/" not in text(client, url("change", bought.session_id))
+        assert url("export") not in text(client, url("changelist"))
+
+
+def test_strangers_are_sent_to_log_in(client: Client, bought: Bought) -> None:
+    for address in (url("evidence", bought.session_id), url("export")):
+        assert client.get(address).headers["Location"].startswith("/admin/login/")
+
+
+def test_it_is_linked_from_the_session_and_the_list(auditor: Client, bought: Bought) -> None:
+    assert url("evidence", bought.session_id) in text(auditor, url("change", bought.session_id))
+    assert url("export") in text(auditor, url("changelist"))
+    page = text(auditor, url("evidence", bought.session_id))
+    for query in ("order=A-1", "payment=p1", "payment=p2", f"decision={bought.approval}"):
+        assert f'href="?{query}"' in page
+    assert f"{url('export')}?sessions={bought.session_id}" in page
+
+
+@pytest.mark.parametrize("query", ["order=B-9", "payment=p9", "decision=99", "decision=x"])
+def test_a_subject_that_there_is_not_is_said(auditor: Client, bought: Bought, query: str) -> None:
+    page = text(auditor, f"{url('evidence', bought.session_id)}?{query}", 404)
+    assert "There is no such evidence" in page
+    assert f"Session {bought.session_id} has" in page
+
+
+def test_hostile_text_is_text(officer: Client, opened: Callable[..., OpenedSession]) -> None:
+    """Scripts and marks that turn the direction of text, in everything that agents and shoppers write."""
+    rtl = f"{HOSTILE}\u202egpj"
+    one = opened(agent=Agent(HOSTILE, HOSTILE, HOSTILE), purpose=rtl, merchant=HOSTILE, parent_request=HOSTILE)
+    patch: Any = {
+        "shopping": {
+            "lines": {HOSTILE: line(title=rtl, variant=rtl, item=rtl)},
+            "discounts": {"d": {"amount": -1, "currency": "EUR", "code": rtl}},
+            "delivery": {"method": rtl, "label": rtl},
+            "quote": {"total": 100, "currency": "EUR"},
+        },
+        "decisions": {
+            "payments": {
+                HOSTILE: {"method": rtl, "outcome": "declined", "code": rtl, "provider_ref": rtl, "brand": rtl}
+            },
+            "recommendations": {"r": {"item": rtl, "reason": rtl}},
+            "fallbacks": {"f": {"tried": rtl, "outcome": rtl}},
+        },
+        "stale": {"parts": {HOSTILE: {"kind": "item", "ref": rtl, "what": rtl, "since": "2026-03-02T10:00:00Z"}}},
+    }
+    services.change_session(one.session_id, expected_version=1, patch=patch, note=rtl)
+    for query in ("", "?decision=2", "?payment=" + HOSTILE):
+        address = url("evidence", one.session_id) + query
+        for page in (text(officer, address), officer.post(address, {"reason": "Case 4"}).content.decode()):
+            assert "<script>alert" not in page
+            assert "\u202e" not in page
+            assert html.escape(HOSTILE) in page
+
+
+def test_the_page_carries_nothing_inline(auditor: Client, bought: Bought) -> None:
+    """CSP: the style sheet for the screen and for print is a file."""
+    page = text(auditor, url("evidence", bought.session_id))
+    assert "agent_sessions/evidence.css" in page
+    assert " style=" not in page.split('id="content-main"')[1]
+    assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=", page)
+    assert "evidence.css" not in text(auditor, url("change", bought.session_id))
+
+
+def test_of_a_live_session_it_says_that_nothing_is_sealed(
+    auditor: Client, opened: Any, selling: Any, tick: Any
+) -> None:
+    one, asked = asked_for(opened, tick)
+    told = words(text(auditor, f"{url('evidence', one.session_id)}?decision={asked.approval_id}"))
+    assert "The session has not ended, so nobody has signed it yet" in told
+    assert "Nothing was handed over to be paid" in told
+    assert Session.objects.get().sealed_at is None
+
+
+def test_what_was_erased_says_so(officer: Client, bought: Bought) -> None:
+    """A7"""
+    grounds = Grounds("personal", "GDPR Art. 5(1)(e)", "retention")
+    erase(selectors.read_head(bought.session_id), frozenset({"personal", "content"}), grounds, actor=SYSTEM)
+    page = text(officer, url("evidence", bought.session_id))
+    assert "Why it paused erased under rule 'personal' on 2026-03-02" in words(page)
+    assert words(page).count("erased under rule 'personal' on 2026-03-02") >= 6
+    assert 'name="reason"' not in page
+    for private in (*PRIVATE, INSTRUCTIONS):
+        assert private not in page
+
+
+def test_a_quarantined_session_says_why_there_is_none(auditor: Client, quarantined: OpenedSession) -> None:
+    assert "This session is quarantined" in text(auditor, url("evidence", quarantined.session_id), 409)
+
+
+def test_the_page_costs_the_same_however_long_the_history(auditor: Client, opened: Any, selling: Any) -> None:
+    counts = []
+    for changes in (1, 30):
+        one, _ = asked_for(opened, lambda: None)
+        for _ in range(changes):
+            version = selectors.read_head(one.session_id).version
+            services.change_session(one.session_id, expected_version=version, patch=variables(n=version))
+        services.end_session(one.session_id)
+        with CaptureQueriesContext(connection) as queries:
+            text(auditor, url("evidence", one.session_id))
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 30
+
+
+# Bundles
+
+
+def bundle_of(response: Any) -> bytes:
+    assert response.status_code == 200, response.content.decode()
+    assert response.headers["Content-Type"] == "application/zip"
+    assert "no-store" in response.headers["Cache-Control"]
+    return b"".join(response.streaming_content)
+
+
+def test_a_bundle_is_downloaded_for_a_selection(auditor: Client, officer: Client, bought: Bought) -> None:
+    """A2, A9: checked as the auditor does; with what is personal by those who may."""
+    for client, form, personal in (
+        (auditor, {"order": "A-1"}, False),
+        (auditor, {"sessions": str(bought.session_id), "start": "2026-03-02", "end": "2026-03-03"}, False),
+        (officer, {"consumer": CUSTOMER, "personal": "yes"}, True),
+    ):
+        raw = bundle_of(client.post(url("export"), {"reason": "Audit 2026", **form}))
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            everything = b"".join(archive.read(name) for name in archive.namelist())
+        assert (PURPOSE.encode() in everything) is personal
+        keys = [read_public_key(key.public_key) for key in services.signing_keys()]
+        assert verify_bundle(io.BytesIO(raw), keys).trusted
+    assert SiteEvent.objects.filter(kind="evidence.exported").count() == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "said"),
+    [
+        ({"order": "B-9", "reason": "Audit"}, 422, "No session fits that"),
+        ({"reason": "Audit"}, 422, "Name sessions, a consumer"),
+        ({"order": "A-1", "reason": ""}, 422, "Say in 1 to 200 characters why"),
+        ({"sessions": "seven", "reason": "Audit"}, 422, "Write whole ids of sessions"),
+        ({"start": "2026-13-01", "reason": "Audit"}, 422, "Write a day as 2026-12-31"),
+        ({"start": "2026-03-03", "end": "2026-03-02", "reason": "Audit"}, 422, "ends before it begins"),
+        ({"order": "A-1", "reason": "Audit", "personal": "yes"}, 403, ""),
+    ],
+)
+def test_a_wrong_selection_makes_no_bundle(
+    auditor: Client, bought: Bought, form: dict[str, str], status: int, said: str
+) -> None:
+    response = auditor.post(url("export"), form)
+    assert response.status_code == status
+    assert said in response.content.decode()
+    assert not SiteEvent.objects.exists()
+
+
+def test_more_than_a_browser_waits_for_is_refused(
+    auditor: Client, bought: Bought, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened()
+    monkeypatch.setattr(exports, "LIMIT", 1)
+    response = auditor.post(url("export"), {"start": "2026-03-02", "reason": "Audit"})
+    assert response.status_code == 422
+    assert "More than 1 sessions fit that" in response.content.decode()
+
+
+def test_the_form_keeps_what_was_typed_as_text(auditor: Client, bought: Bought) -> None:
+    response = auditor.post(url("export"), {"agent": HOSTILE, "reason": HOSTILE})
+    assert html.escape(HOSTILE) in response.content.decode()
+    assert "<script>alert" not in response.content.decode()
+    assert str(bought.session_id) in text(auditor, f"{url('export')}?sessions={bought.session_id}")
