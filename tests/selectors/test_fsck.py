@@ -375,7 +375,7 @@ def restored(log: Log, opened: Callable[..., Any]) -> Log:
     services.record_event(log.two, kind="item.bought")
     sequence_log()  # adds a leaf to the old log, and notices then
     sequence_log()
-    assert list(LogGeneration.objects.values_list("number", flat=True)) == [1, 2]
+    assert list(LogGeneration.objects.order_by("number").values_list("number", flat=True)) == [1, 2]
     return log
 
 
