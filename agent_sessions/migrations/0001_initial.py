@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'agent session',
                 'verbose_name_plural': 'agent sessions',
-                'permissions': [('view_session_content', 'Can view what agent sessions say'), ('view_session_evidence', 'Can view evidence of agent sessions'), ('export_session_evidence', 'Can export evidence of many agent sessions')],
+                'permissions': [('view_session_content', 'Can view what agent sessions say'), ('view_session_evidence', 'Can view evidence of agent sessions'), ('export_session_evidence', 'Can export evidence of many agent sessions'), ('end_session', 'Can end agent sessions'), ('take_over_session', 'Can take over agent sessions and hand them back'), ('release_session_holds', 'Can release what agent sessions hold of the stock'), ('rollback_session', 'Can roll agent sessions back to a committed version'), ('resend_handoff', 'Can send the checkout link of agent sessions again'), ('note_session', 'Can leave notes on agent sessions'), ('hold_session_legally', 'Can place and lift legal holds on agent sessions'), ('purge_session', 'Can erase what agent sessions hold before their time'), ('repair_session', 'Can repair and release damaged agent sessions')],
             },
         ),
         migrations.CreateModel(

@@ -83,6 +83,15 @@ class Session(models.Model):
             ("view_session_content", "Can view what agent sessions say"),
             ("view_session_evidence", "Can view evidence of agent sessions"),
             ("export_session_evidence", "Can export evidence of many agent sessions"),
+            ("end_session", "Can end agent sessions"),
+            ("take_over_session", "Can take over agent sessions and hand them back"),
+            ("release_session_holds", "Can release what agent sessions hold of the stock"),
+            ("rollback_session", "Can roll agent sessions back to a committed version"),
+            ("resend_handoff", "Can send the checkout link of agent sessions again"),
+            ("note_session", "Can leave notes on agent sessions"),
+            ("hold_session_legally", "Can place and lift legal holds on agent sessions"),
+            ("purge_session", "Can erase what agent sessions hold before their time"),
+            ("repair_session", "Can repair and release damaged agent sessions"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(version__gte=1), name="ags_session_has_version"),
