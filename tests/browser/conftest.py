@@ -1,157 +1,222 @@
-"""A real browser: Chromium, driven by Selenium, which may load nothing but the shop."""
+"""A real browser: the system's Chromium, driven by Playwright, which may load nothing but the shop."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, sync_playwright
 
 from tests.journeys.conftest import agent, goods, make_agent, shop  # noqa: F401 - fixtures
 
 SAYS_NO = ("/checkout/agent", "/agent-sessions/approve/", "/favicon.ico")
 """Pages that answer 402, 403 or 409 where the person has to do something else; and the icon that the admin has not."""
+AT_HOME = ("http://localhost:", "data:", "blob:")
 PATIENCE = 20
 """Seconds until a page counts as not coming."""
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
-DRIVER = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver") or ""
 FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
     "--disable-gpu",
-    "--disable-dev-shm-usage",
+    "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--force-prefers-reduced-motion",  # a click would not wait for a page that scrolls smoothly
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the browser tests where there is no browser, unless BROWSER=1 says that there has to be one."""
-    if (CHROMIUM and DRIVER) or os.environ.get("BROWSER") == "1":
+    if CHROMIUM or os.environ.get("BROWSER") == "1":
         return
     here = Path(__file__).parent
-    missing = pytest.mark.skip(reason="Chromium or chromedriver is not installed; BROWSER=1 makes that an error")
+    missing = pytest.mark.skip(reason="Chromium is not installed; BROWSER=1 makes that an error")
     for item in items:
         if here in item.path.parents:
             item.add_marker(missing)
 
 
 class Browser:
-    """What a person does with a browser, in the shop's own words."""
+    """What a person does with a browser, in the shop's own words; ``page`` is Playwright's, for all the rest."""
 
-    def __init__(self, driver: webdriver.Chrome) -> None:
-        self.driver = driver
+    page: Page
+
+    def __init__(self, chromium: Chromium) -> None:
+        self._chromium = chromium
+        self._complaints: list[str] = []
+        self._start()
+
+    def _start(self, **options: Any) -> None:
+        """Open a window with a profile of its own."""
+        size = {"width": 1280, "height": 900}
+        # A click would not wait for a page that scrolls smoothly.
+        context = self._chromium.new_context(**{"viewport": size, "reduced_motion": "reduce", **options})
+        context.set_default_timeout(PATIENCE * 1000)
+        context.on("console", self._note_message)
+        context.on("weberror", lambda problem: self._complaints.append(str(problem.error)))
+        context.on("request", self._note_request)
+        context.on("requestfailed", self._note_failure)
+        self.page = context.new_page()
+
+    def restart(self, **options: Any) -> None:
+        """Go on in a new window with the same cookies and other options (``java_script_enabled``, ``timezone_id``)."""
+        before = self.page.context
+        self._start(storage_state=before.storage_state(), **options)
+        before.close()
 
     def open(self, url: str) -> None:
-        self.driver.get(url)
+        self.page.goto(url)
 
     def resize(self, width: int, height: int) -> None:
-        """Give the page itself this size, in CSS pixels, whatever the window adds to it."""
-        facts = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", facts)
+        """Give the page itself this size, in CSS pixels."""
+        self.page.set_viewport_size({"width": width, "height": height})
 
     @property
     def heading(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "h1").text
+        return self.page.locator("h1").first.inner_text()
 
     @property
     def text(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "main").text
+        return self.page.locator("main").inner_text()
 
     @property
     def alert(self) -> str:
-        return self.driver.find_element(By.CSS_SELECTOR, "[role=alert]").text
+        return self.page.locator("[role=alert]").first.inner_text()
+
+    @property
+    def focused(self) -> Locator:
+        return self.page.locator(":focus")
 
     def fill(self, **values: str) -> None:
         for name, value in values.items():
-            field = self.driver.find_element(By.NAME, name)
-            field.clear()
-            field.send_keys(value)
+            self.page.locator(f"[name={name}]").fill(value)
+
+    def type(self, *words: str) -> None:
+        """Type into what has the focus; a word such as Tab, Enter or ArrowLeft is that key."""
+        for word in words:
+            if word in ("Tab", "Enter", "Escape", "Home", "End") or word.startswith("Arrow"):
+                self.page.keyboard.press(word)
+            else:
+                self.page.keyboard.type(word)
 
     def choose(self, label: str) -> None:
         """Choose a card by what stands beside it."""
-        for choice in self.driver.find_elements(By.CSS_SELECTOR, "label.choice"):
-            if choice.find_element(By.TAG_NAME, "strong").text == label:
-                choice.click()
-                return
-        raise AssertionError(f"There is no choice {label!r}.")
+        title = self.page.get_by_text(label, exact=True)
+        self.page.locator("label.choice").filter(has=title).click()
 
     def press(self, beginning: str) -> None:
         """Press the button whose words begin so, and wait for the page that comes of it."""
-        buttons = self.driver.find_elements(By.TAG_NAME, "button")
-        button = next(one for one in buttons if one.text.startswith(beginning))
-        before = self.driver.find_element(By.TAG_NAME, "html")
-        button.click()
-        self.wait_until(lambda: _is_gone(before))
-        self.wait_until(lambda: self.driver.execute_script("return document.readyState") == "complete")
+        with self.page.expect_navigation():
+            self.starting("button", beginning).click()
+
+    def follow(self, link: str) -> None:
+        """Click the link with exactly these words, and wait for the page that it leads to."""
+        with self.page.expect_navigation():
+            self.page.get_by_role("link", name=link, exact=True).first.click()
+
+    def unfold(self, beginning: str) -> None:
+        self.starting("summary", beginning).click()
+
+    def starting(self, element: str, beginning: str) -> Locator:
+        """The first element of that name that is seen and whose words begin so."""
+        found = self.page.locator(f"{element}:visible")
+        for number, words in enumerate(found.all_inner_texts()):
+            if words.strip().startswith(beginning):
+                return found.nth(number)
+        raise AssertionError(f"There is no {element} {beginning!r}.")
 
     def wait_until(self, condition: Callable[[], Any]) -> None:
-        WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05).until(lambda _: condition())
+        patience = monotonic() + PATIENCE
+        while not condition():
+            assert monotonic() < patience, f"It did not come true in {PATIENCE} s."
+            self.page.wait_for_timeout(50)
 
     @property
     def overflows(self) -> list[str]:
         """What sticks out of the page to the right, as far as it makes the page wider."""
-        script = """
+        script = """() => {
             const width = document.documentElement.clientWidth;
             if (document.documentElement.scrollWidth <= width) return [];
             return [...document.querySelectorAll("body *")].filter(
                 (element) => element.getBoundingClientRect().right > width + 1
             ).map((element) => element.outerHTML.slice(0, 120));
-        """
-        return list(self.driver.execute_script(script))
+        }"""
+        return list(self.page.evaluate(script))
+
+    @property
+    def contrast(self) -> float:
+        """The lowest contrast (WCAG 2) of text with what is behind it, of all that has text of its own."""
+        return float(self.page.evaluate(_CONTRAST))
+
+    def shot(self, name: str) -> None:
+        """Keep a picture of the whole page, where SCREENSHOTS names a folder."""
+        if folder := os.environ.get("SCREENSHOTS"):
+            self.page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
     def complaints(self) -> list[str]:
-        """What the browser has complained of since the last call: script errors, violations of the policy, lost files.
+        """What there was to complain of since the last call: errors, violations of the policy, lost or foreign files."""
+        self.page.evaluate("0")  # what came before has been told by now
+        told, self._complaints = self._complaints, []
+        return told
 
-        A page that answers 409 or 402 is itself listed as a failed resource; that is how the shop says no.
-        """
-        kept = []
-        for entry in self.driver.get_log("browser"):
-            message = entry["message"]
-            if "Failed to load resource" in message and any(page in message for page in SAYS_NO):
-                continue
-            kept.append(message)
-        return kept
+    def _note_message(self, message: ConsoleMessage) -> None:
+        """A page that answers 409 or 402 is itself listed as a failed resource; that is how the shop says no."""
+        if message.type not in ("error", "warning"):
+            return
+        where = message.location["url"]
+        if "Failed to load resource" not in message.text or not any(page in where for page in SAYS_NO):
+            self._complaints.append(f"{where} {message.text}")
+
+    def _note_request(self, request: Request) -> None:
+        if not request.url.startswith(AT_HOME):
+            self._complaints.append(f"The page asked for {request.url}")
+
+    def _note_failure(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # what was still under way when the page was left, or a download
+            self._complaints.append(f"{request.url} {request.failure}")
 
 
-def _is_gone(element: WebElement) -> bool:
-    try:
-        element.is_enabled()
-    except (StaleElementReferenceException, WebDriverException):
-        return True
-    return False
+_CONTRAST = r"""() => {
+    const parse = (text) => text.match(/[\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map((one) => { const c = one / 255;
+        return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; })
+        .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+    const behind = (element) => { for (let one = element; one; one = one.parentElement) {
+        const colour = parse(getComputedStyle(one).backgroundColor);
+        if (colour.length < 4 || colour[3] > 0) return colour; } return [255, 255, 255]; };
+    return Math.min(...[...document.querySelectorAll("main *")]
+        .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+        .map((one) => { const pair = [light(parse(getComputedStyle(one).color)), light(behind(one))].sort();
+            return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05); }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """One Chromium for a module's tests; it ends with them, so that other tests can fork.
+
+    Playwright keeps an event loop in the thread of the tests, where Django would refuse the database to them. They
+    are not asynchronous, so Django is told to let them.
+    """
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield one
+        one.close()
 
 
 @pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+def browser(chromium: Chromium) -> Iterator[Browser]:
     """A browser with a profile of its own; at the end of the test it must have had nothing to complain of."""
-    monkeypatch.setenv("SE_OFFLINE", "true")  # the driver is here; Selenium is not to look for one
-    options = Options()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        try:
-            driver.set_page_load_timeout(PATIENCE)
-            one = Browser(driver)
-            one.resize(1280, 900)
-            yield one
-            assert one.complaints() == []
-        finally:
-            driver.quit()
+    one = Browser(chromium)
+    try:
+        yield one
+        assert one.complaints() == []
+    finally:
+        one.page.context.close()

@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import pytest
 from django.core.management import call_command
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
 from agent_sessions import selectors, services
 from shop_demo.agent import Agent, Refused
@@ -28,7 +26,7 @@ def anna(browser: Browser, shop: str, monkeypatch: pytest.MonkeyPatch) -> Browse
     call_command("seed_shop", customers=True, stdout=io.StringIO())
     browser.open(f"{shop}/account/agents")
     assert browser.heading == "Sign in"
-    browser.driver.switch_to.active_element.send_keys("anna", Keys.TAB, "tea-for-two", Keys.ENTER)
+    browser.type("anna", "Tab", "tea-for-two", "Enter")
     browser.wait_until(lambda: browser.heading == "Your agents")
     return browser
 
@@ -50,15 +48,15 @@ def send(shop: str) -> Send:
 
 def secret(browser: Browser, name: str) -> str:
     """What the page shows once."""
-    return browser.driver.find_element(By.ID, name).text
+    return browser.page.locator(f"#{name}").inner_text()
 
 
 def let_act(browser: Browser) -> str:
     browser.press("Let an agent act for me")
     assert browser.heading == "Give this to your agent"
     text = secret(browser, "assertion")
-    browser.driver.find_element(By.LINK_TEXT, "To your agents").click()
-    browser.wait_until(lambda: browser.heading == "Your agents")
+    browser.follow("To your agents")
+    assert browser.heading == "Your agents"
     return text
 
 
@@ -72,8 +70,8 @@ def take_over(shop: str, code: str) -> int:
 def test_an_agent_acts_and_another_takes_over(anna: Browser, shop: str, send: Send) -> None:
     """C1, T4: from the text on the page to a session on it, and from the code on the page to another agent's."""
     phone = send("Phone", let_act(anna), "CELADON-05L")
-    anna.driver.find_element(By.LINK_TEXT, "Look again").click()
-    anna.wait_until(lambda: "1 agent is busy" in anna.text)
+    anna.follow("Look again")
+    assert "1 agent is busy" in anna.text
     assert "Phone" in anna.text
     assert "1 × Celadon Teapot" in anna.text
 
@@ -111,8 +109,7 @@ def test_the_checkout_of_one_agent_is_confirmed_and_paid(anna: Browser, shop: st
 def test_on_a_narrow_screen_nothing_of_the_account_sticks_out(
     anna: Browser, shop: str, send: Send, scheme: str
 ) -> None:
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    anna.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    anna.page.emulate_media(color_scheme=scheme)
     anna.resize(320, 700)
     anna.press("Let an agent act for me")
     assert anna.overflows == []
@@ -132,10 +129,9 @@ def test_on_a_narrow_screen_nothing_of_the_account_sticks_out(
 
 def test_without_scripts_it_works_too(anna: Browser, shop: str, send: Send) -> None:
     text = let_act(anna)
-    anna.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    anna.restart(java_script_enabled=False)
     send("Phone", text)
     anna.open(f"{shop}/account/agents")
-    buttons = anna.driver.find_elements(By.TAG_NAME, "button")
-    next(one for one in buttons if one.text.startswith("Allow another agent")).click()
-    anna.wait_until(lambda: anna.heading == "Another agent can take over from Phone")
+    anna.press("Allow another agent")
+    assert anna.heading == "Another agent can take over from Phone"
     assert take_over(shop, secret(anna, "grant")) == 201

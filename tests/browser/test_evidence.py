@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
 from django.contrib.auth.models import User
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
 from agent_sessions import selectors, services
 from agent_sessions.models import SiteEvent
@@ -58,30 +53,22 @@ def officer(browser: Browser, shop: str) -> Browser:
     User.objects.create_superuser("eva", password="x")
     browser.open(f"{shop}/admin/login/?next=/admin/agent_sessions/session/")
     browser.fill(username="eva", password="x")
-    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.type("Enter")
     browser.wait_until(lambda: browser.heading == "Agent sessions")
     return browser
 
 
 def sheet(browser: Browser) -> str:
-    return browser.driver.find_element(By.CLASS_NAME, "ags-sheet").text
-
-
-def shot(browser: Browser, name: str) -> None:
-    """Keep a picture of the whole page, where SCREENSHOTS names a folder."""
-    if folder := os.environ.get("SCREENSHOTS"):
-        taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
-        (Path(folder) / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
+    return browser.page.locator(".ags-sheet").inner_text()
 
 
 def test_evidence_of_an_order_is_read_revealed_and_printed(officer: Browser, shop: str, ordered: Order) -> None:
     session = selectors.selected_sessions(selectors.Selection(order=ordered.ref)).get()
     address = f"{shop}/admin/agent_sessions/session/{session.pk}/"
     officer.open(address)
-    officer.driver.find_element(By.LINK_TEXT, "Evidence").click()
-    officer.wait_until(lambda: "The whole session" in sheet(officer))
-    officer.driver.find_element(By.LINK_TEXT, f"Order {ordered.ref}").click()
-    officer.wait_until(lambda: f"Order {ordered.ref}" in sheet(officer))
+    officer.follow("Evidence")
+    assert "The whole session" in sheet(officer)
+    officer.follow(f"Order {ordered.ref}")
     told = sheet(officer)
     for said in (
         "large orders",
@@ -95,32 +82,28 @@ def test_evidence_of_an_order_is_read_revealed_and_printed(officer: Browser, sho
         assert said in told
     assert "She said the biggest pot" not in told
     assert not SiteEvent.objects.filter(kind="evidence.disclosed").exists()
-    shot(officer, "evidence-screen")
+    officer.shot("evidence-screen")
 
     officer.fill(reason="Case 4")
     officer.press("Show it")
     assert "She said the biggest pot will do. <b>Now</b> ⟨U+202E⟩gpj" in sheet(officer)
     assert SiteEvent.objects.filter(kind="evidence.disclosed").count() == 1
 
-    officer.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    officer.page.emulate_media(media="print")
     for hidden in HIDDEN_IN_PRINT:
-        for element in officer.driver.find_elements(By.CSS_SELECTOR, hidden):
-            assert not element.is_displayed(), hidden
+        for element in officer.page.locator(hidden).all():
+            assert not element.is_visible(), hidden
     assert "She said the biggest pot" in sheet(officer)
     officer.resize(760, 1080)
-    shot(officer, "evidence-print")
-    printed: Any = officer.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
-    raw = base64.b64decode(printed["data"])
-    assert 1 <= raw.count(b"/Type /Page\n") + raw.count(b"/Type /Page ") <= 4
-    if folder := os.environ.get("SCREENSHOTS"):
-        (Path(folder) / "evidence.pdf").write_bytes(raw)
+    officer.shot("evidence-print")
+    printed = officer.page.pdf(prefer_css_page_size=True)
+    assert 1 <= printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") <= 4
 
-    media = {"media": "screen", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    officer.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    officer.page.emulate_media(media="screen", color_scheme="dark")
     officer.resize(320, 900)
     assert officer.overflows == []
-    shot(officer, "evidence-320")
-    officer.driver.find_element(By.LINK_TEXT, "Bundle for an auditor").click()
-    officer.wait_until(lambda: officer.heading == "Export evidence")
+    officer.shot("evidence-320")
+    officer.follow("Bundle for an auditor")
+    assert officer.heading == "Export evidence"
     assert officer.overflows == []
-    shot(officer, "export-320")
+    officer.shot("export-320")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
 from shop_demo.agent import Agent
 from shop_demo.human import SAMPLE
@@ -38,10 +36,9 @@ def test_who_forgets_a_field_is_told_which_and_keeps_what_was_typed(browser: Bro
 
     assert "marked fields" in browser.alert
     for name in ("email", "address"):
-        field = browser.driver.find_element(By.NAME, name)
-        assert field.get_attribute("aria-invalid") == "true"
-        assert browser.driver.find_element(By.ID, f"id_{name}_error").text
-    assert browser.driver.find_element(By.NAME, "name").get_attribute("value") == "Ada Example"
+        assert browser.page.locator(f"[name={name}]").get_attribute("aria-invalid") == "true"
+        assert browser.page.locator(f"#id_{name}_error").inner_text()
+    assert browser.page.locator("[name=name]").input_value() == "Ada Example"
     assert nothing_happened()
 
 
@@ -53,7 +50,7 @@ def test_a_declined_card_and_then_one_that_pays(browser: Browser, agent: Agent) 
 
     assert "not enough money" in browser.alert
     assert nothing_happened()
-    assert browser.driver.find_element(By.NAME, "address").get_attribute("value"), "nobody types it twice"
+    assert browser.page.locator("[name=address]").input_value(), "nobody types it twice"
 
     browser.choose("Card that succeeds")
     browser.press("Pay")
@@ -76,17 +73,8 @@ def test_a_price_that_changes_while_one_looks_is_shown_before_paying(browser: Br
 
 def test_it_can_be_paid_with_the_keyboard_alone(browser: Browser, agent: Agent) -> None:
     browser.open(hand_over(agent, "SENCHA-50G").url)
-    browser.driver.find_element(By.NAME, "email").send_keys(
-        WHO["email"],
-        Keys.TAB,
-        WHO["name"],
-        Keys.TAB,
-        WHO["address"],
-        Keys.TAB,
-        Keys.ARROW_DOWN,
-        Keys.ARROW_UP,
-        Keys.ENTER,
-    )
+    browser.page.locator("[name=email]").focus()
+    browser.type(WHO["email"], "Tab", WHO["name"], "Tab", WHO["address"], "Tab", "ArrowDown", "ArrowUp", "Enter")
     browser.wait_until(lambda: browser.heading.startswith("Thank you"))
 
     assert Order.objects.get().total == charged() == 1280

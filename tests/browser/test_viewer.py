@@ -9,14 +9,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
 from agent_sessions import services
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import Agent as Program
 from tests.browser.conftest import Browser
-from tests.browser.test_approval import RTL, _contrast
+from tests.browser.test_approval import RTL
 from tests.shopping import line
 
 
@@ -36,9 +34,8 @@ def looked_at(browser: Browser, shop: str) -> uuid.UUID:
         services.change_session(one.session_id, expected_version=number, patch=patch, kind="cart.item_changed")
     client = Client()
     client.force_login(User.objects.create_superuser("ada"))
-    browser.open(shop + "/")
     cookie = client.cookies["sessionid"].value
-    browser.driver.add_cookie({"name": "sessionid", "value": cookie})
+    browser.page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": shop}])
     return one.session_id
 
 
@@ -46,76 +43,67 @@ def page(shop: str, name: str, *args: object) -> str:
     return shop + reverse(f"admin:agent_sessions_session_{name}", args=args)
 
 
-def press(browser: Browser, *keys: str) -> None:
-    browser.driver.switch_to.active_element.send_keys(*keys)
-
-
 def arrived(browser: Browser, ending: str) -> None:
-    browser.wait_until(lambda: browser.driver.current_url.endswith(ending))
-    browser.wait_until(lambda: browser.driver.execute_script("return document.readyState") == "complete")
+    browser.page.wait_for_url(f"**{ending}")
 
 
 def test_by_keys_from_entry_to_version_and_on(browser: Browser, shop: str, looked_at: uuid.UUID) -> None:
     browser.open(page(shop, "timeline", looked_at))
-    press(browser, "j", "j", "j", "k")
-    focused = browser.driver.switch_to.active_element
-    assert focused.get_attribute("id") == "e2"
-    press(browser, "d")
+    browser.type("j", "j", "j", "k")
+    assert browser.focused.get_attribute("id") == "e2"
+    browser.type("d")
     arrived(browser, "/at/2/#differences")
-    press(browser, Keys.ARROW_RIGHT)
+    browser.type("ArrowRight")
     arrived(browser, "/at/3/")
     assert "quantity 1 → 2" in browser.text
-    press(browser, "k")
+    browser.type("k")
     arrived(browser, "/at/2/")
-    press(browser, "d")
-    assert "What changed from version 1" in browser.driver.switch_to.active_element.text
-    press(browser, "?")
-    assert "show or hide this list" in browser.driver.find_element(By.ID, "ags-keys").text
-    browser.driver.find_element(By.ID, "ags-keys-off").click()
-    browser.driver.find_element(By.TAG_NAME, "body").send_keys("j")
-    assert browser.driver.current_url.endswith("/at/2/"), "who has turned the keys off is not taken anywhere"
+    browser.type("d")
+    assert "What changed from version 1" in browser.focused.inner_text()
+    browser.type("?")
+    assert "show or hide this list" in browser.page.locator("#ags-keys").inner_text()
+    browser.page.locator("#ags-keys-off").click()
+    browser.page.locator("body").press("j")
+    assert browser.page.url.endswith("/at/2/"), "who has turned the keys off is not taken anywhere"
 
 
 def test_the_picture_and_the_slider_are_ways_to_move(browser: Browser, shop: str, looked_at: uuid.UUID) -> None:
     browser.open(page(shop, "timeline", looked_at))
-    cross = browser.driver.find_element(By.CSS_SELECTOR, ".ags-dot .ags-cross")
-    browser.driver.execute_script("arguments[0].parentNode.scrollIntoView({block: 'center'})", cross)
-    cross.click()
+    browser.page.locator(".ags-dot .ags-cross").click()
     arrived(browser, "?after=3#e4")
-    assert "refused by spend_cap" in browser.driver.find_element(By.CSS_SELECTOR, "#e4:target").text
+    assert "refused by spend_cap" in browser.page.locator("#e4:target").inner_text()
 
     browser.open(page(shop, "version_at", looked_at, 4) + "?compare=1")
-    slider = browser.driver.find_element(By.ID, "ags-version")
+    slider = browser.page.locator("#ags-version")
     assert slider.get_attribute("type") == "range"
-    slider.send_keys(Keys.ARROW_LEFT)
+    slider.press("ArrowLeft")
     arrived(browser, "/at/3/?compare=1")
     assert "3 of 4" in browser.text
 
 
 def test_without_scripts_forms_and_links_do_it(browser: Browser, shop: str, looked_at: uuid.UUID) -> None:
-    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.restart(java_script_enabled=False)
     browser.open(page(shop, "version_at", looked_at, 4))
-    field = browser.driver.find_element(By.ID, "ags-version")
+    field = browser.page.locator("#ags-version")
     assert field.get_attribute("type") == "number"
-    field.clear()
-    field.send_keys("2", Keys.ENTER)
-    browser.wait_until(lambda: browser.driver.current_url.endswith("/at/2/"))
-    browser.driver.find_element(By.LINK_TEXT, "Next →").click()
-    browser.wait_until(lambda: browser.driver.current_url.endswith("/at/3/"))
-    assert not browser.driver.find_element(By.ID, "ags-keys").is_displayed()
+    field.fill("2")
+    field.press("Enter")
+    arrived(browser, "/at/2/")
+    browser.follow("Next →")
+    assert browser.page.url.endswith("/at/3/")
+    assert not browser.page.locator("#ags-keys").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_sticks_out_and_all_can_be_read(
     browser: Browser, shop: str, looked_at: uuid.UUID, scheme: str
 ) -> None:
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.page.emulate_media(color_scheme=scheme)
     for address in (page(shop, "timeline", looked_at), page(shop, "version_at", looked_at, 3)):
         browser.resize(320, 700)
         browser.open(address)
         assert browser.overflows == []
-        assert _contrast(browser) >= 4.5
+        assert browser.contrast >= 4.5
         assert "<b>" in browser.text, "shown, not obeyed"
         browser.resize(3840, 2160)
         assert browser.overflows == []
