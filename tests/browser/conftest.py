@@ -160,7 +160,7 @@ class Browser:
             self.page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
     def complaints(self) -> list[str]:
-        """What there was to complain of since the last call: errors, violations of the policy, lost or foreign files."""
+        """What there was to complain of since the last call: errors, broken policies, lost or foreign files."""
         self.page.evaluate("0")  # what came before has been told by now
         told, self._complaints = self._complaints, []
         return told
