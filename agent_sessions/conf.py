@@ -63,6 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "SIGNATURE_DIRECTORIES": [],
     "RETENTION": {},
     "LEGAL_HOLD_REVIEW_DAYS": 180,
+    "REVEAL_MINUTES": 10,
     "PAYMENT_DATA_EXEMPT": [],
     "LOG_SINKS": [],
     "LOG_SINKS_NEEDED": None,
@@ -285,6 +286,11 @@ class Settings:
     def signature_directories(self) -> tuple[str, ...]:
         """Origins whose key directories are trusted: ``https://agent.example``."""
         return tuple(self._get("SIGNATURE_DIRECTORIES"))
+
+    @property
+    def reveal_time(self) -> timedelta:
+        """How long the staff sees what it has had revealed of a session (A9)."""
+        return timedelta(minutes=self._get("REVEAL_MINUTES"))
 
     @property
     def payment_data_exempt(self) -> frozenset[str]:

@@ -35,6 +35,7 @@ BY_WORD: Final[Mapping[str, str]] = {
     "cart": "shopping",
     "checkout": "checkout",
     "confirmation": "checkout",
+    "content": "privacy",
     "conversation": "conversation",
     "delivery": "shopping",
     "endpoint": "checkout",

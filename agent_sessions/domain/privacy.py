@@ -22,6 +22,11 @@ PERSONAL: Final = (
 where the goods go, and what agents write as they like. All else is the content class: goods, prices, decisions,
 times."""
 
+GROUPS: Final = ("words", "customer", "agent")
+"""What the staff has revealed to it on its own: what people and agents said (purpose, instructions, messages, questions
+and answers, what was typed), what is known of the customer (their data, facts, delivery), what the agent kept and tried
+(variables, reasons, steps)."""
+
 _ANY: Final = "*"
 
 _Tree: TypeAlias = "dict[str, _Tree | None]"

@@ -63,6 +63,7 @@ from agent_sessions.selectors.overview import SessionOverview, overview
 from agent_sessions.selectors.receipts import Receipt, check_receipt, get_receipt, overdue_erasures
 from agent_sessions.selectors.requests import RequestSession, sessions_of_request
 from agent_sessions.selectors.retention import Earliest, RuleState, earliest_erasure, retention_rules
+from agent_sessions.selectors.reveals import Reveal, reveals
 from agent_sessions.selectors.selection import Selection, selected_sessions
 from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
 from agent_sessions.selectors.staleness import count_open_changes
@@ -90,6 +91,7 @@ __all__ = [
     "LogState",
     "Receipt",
     "RequestSession",
+    "Reveal",
     "RuleState",
     "Selection",
     "SessionHead",
@@ -149,6 +151,7 @@ __all__ = [
     "relatives",
     "remember_handoff",
     "retention_rules",
+    "reveals",
     "search_messages",
     "selected_sessions",
     "session_ids",

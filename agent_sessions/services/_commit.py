@@ -21,6 +21,7 @@ from agent_sessions.domain import state as shapes
 from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.identity import SYSTEM
 from agent_sessions.domain.ids import new_id
+from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.domain.migrations import migrate
 from agent_sessions.domain.patch import diff
 from agent_sessions.exceptions import (
@@ -34,7 +35,14 @@ from agent_sessions.exceptions import (
 )
 from agent_sessions.models import Session
 from agent_sessions.selectors import _cache, _rows
-from agent_sessions.selectors._heads import SessionHead, lock_head, read_head, require_changeable, require_live
+from agent_sessions.selectors._heads import (
+    SessionHead,
+    lock_head,
+    read_head,
+    require_changeable,
+    require_live,
+    require_open,
+)
 from agent_sessions.selectors._keys import DataKeys
 from agent_sessions.selectors._states import current, replay
 from agent_sessions.services import _write
@@ -87,6 +95,17 @@ def commit(
         if known is None:
             return _commit(read_head(session_id), draft, row, message)
         return _commit_from_memory(known, draft, row, message)
+
+
+def in_any_standing(head: SessionHead, told: Mapping[str, JSONValue]) -> _write.RowChange:
+    """Let in an event that tells ``told``, whether the session is live, overdue, revoked or has ended.
+
+    For what others do about a session, which changes nothing of it. Raises SessionQuarantined.
+    """
+    require_open(head)
+    if head.status in LIVE:
+        return _write.RowChange({}, told=told, when_overdue=None)
+    return _write.RowChange({}, told=told, after_end=True)
 
 
 def _commit_from_memory(head: SessionHead, draft: Draft, row: Changing | None, message: Adding | None) -> Committed:

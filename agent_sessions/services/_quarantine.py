@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
 
 from agent_sessions.crypto.keys import WrappedKeyBroken
-from agent_sessions.domain.lifecycle import Status
+from agent_sessions.domain.lifecycle import LIVE, Status
 from agent_sessions.exceptions import ContentErased, SessionDamaged, SessionQuarantined
 from agent_sessions.models import Session
 from agent_sessions.selectors import _rows
 from agent_sessions.signals import session_damaged
 
 logger = logging.getLogger("agent_sessions")
+_NO_KEY: Final = "its data key is missing or was altered"
 
 
 @contextmanager
@@ -31,21 +33,24 @@ def closing_damaged(session_id: uuid.UUID) -> Iterator[None]:
     except SessionDamaged as damage:
         quarantine(session_id, damage.problem)
         raise
-    except (ContentErased, WrappedKeyBroken):
-        # Only ended sessions are erased; a live one without a key that opens has lost it.
-        quarantine(session_id, "its data key is missing or was altered")
+    except ContentErased:
+        # Only ended sessions are erased; a live one without a key has lost it.
+        quarantine(session_id, _NO_KEY, only=LIVE)
+        raise
+    except WrappedKeyBroken:
+        quarantine(session_id, _NO_KEY)
         raise
 
 
-def quarantine(session_id: uuid.UUID, problem: str) -> bool:
-    """Close a damaged session and raise the alarm; return whether it was open before.
+def quarantine(session_id: uuid.UUID, problem: str, *, only: Collection[Status] = tuple(Status)) -> bool:
+    """Close a damaged session of a status in ``only`` and raise the alarm; return whether it was open before.
 
     The chain gets no event: one more link could bury what is to be examined, so the evidence stays as it was found.
     """
     alias = _rows.write_connection().alias
     closed = (
         Session.objects.using(alias)
-        .filter(pk=session_id)
+        .filter(pk=session_id, status__in=[status.value for status in only])
         .exclude(status=Status.QUARANTINED.value)
         .update(status=Status.QUARANTINED.value, quarantined_at=timezone.now())
     )

@@ -16,17 +16,15 @@ from django.utils import timezone
 from agent_sessions.audit.events import format_time
 from agent_sessions.conf import settings
 from agent_sessions.domain.identity import SYSTEM, Actor
-from agent_sessions.domain.lifecycle import LIVE, Status
 from agent_sessions.exceptions import HoldUnknown, InvalidValue, SessionQuarantined
 from agent_sessions.models import LegalHold
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._heads import SessionHead, read_head, require_open
+from agent_sessions.selectors._heads import read_head
 from agent_sessions.selectors.legal_holds import HoldView, get_hold, hold_view, in_force, reviews_due
-from agent_sessions.services._commit import commit
+from agent_sessions.services._commit import commit, in_any_standing
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._payment_data import require_no_payment_data
 from agent_sessions.services._texts import check_text
-from agent_sessions.services._write import RowChange
 from agent_sessions.services.keys import consumer_pseudonym
 from agent_sessions.services.site_events import record
 from agent_sessions.signals import hold_review_due
@@ -159,16 +157,8 @@ def _tell(kind: str, row: LegalHold, actor: Actor, besides: Mapping[str, JSONVal
         facts["session"] = str(row.session)
         told: dict[str, JSONValue] = {"hold": str(row.pk)}
         with suppress(SessionQuarantined):  # what is closed takes no event; the site's history has it
-            commit(row.session, Draft(IN_SESSION[kind], actor), row=partial(_whatever_it_is, told))
+            commit(row.session, Draft(IN_SESSION[kind], actor), row=lambda head, _now: in_any_standing(head, told))
     record(kind, actor, facts)
-
-
-def _whatever_it_is(told: Mapping[str, JSONValue], head: SessionHead, _now: datetime) -> RowChange:
-    """Let the event in whether the session is live, overdue, revoked or has ended."""
-    require_open(head)
-    if head.status in LIVE:
-        return RowChange({}, told=told, when_overdue=None)
-    return RowChange({}, told=told, after_end=head.status is Status.ENDED)
 
 
 def _target(
