@@ -18,7 +18,7 @@ from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import AgentSessionsError
 from agent_sessions.models import Session
 from agent_sessions.selectors import SessionHead
-from agent_sessions.selectors.admin_lists import HandedOver, Offspring
+from agent_sessions.selectors.admin_lists import HandedOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,8 @@ class Fact:
     query: str = ""
 
 
-def facts_of(session: Session, head: SessionHead, offspring: list[Offspring]) -> list[Fact]:
-    """Return what is known of the session, in the order in which people ask for it; what is not known is left out.
-
-    ``offspring`` are the sessions that go on from it.
-    """
+def facts_of(session: Session, head: SessionHead) -> list[Fact]:
+    """Return what is known of the session, in the order in which people ask for it; what is not known is left out."""
     order: str | None = getattr(session, "order_ref", None)
     verified = "signature checked" if session.agent_key else "as it calls itself; no signature"
     facts = [
@@ -58,10 +55,6 @@ def facts_of(session: Session, head: SessionHead, offspring: list[Offspring]) ->
         if session.held_by
         else None,
         _came_from(session),
-        *(
-            Fact(wording.GOES_ON[one.origin], _page_of(one.session_id), f"from version {one.version}")
-            for one in offspring
-        ),
         Fact("Quarantined", wording.moment(session.quarantined_at)) if session.quarantined_at else None,
         Fact("Artifact signed", wording.moment(session.sealed_at)) if session.sealed_at else None,
         *_scope(head),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from agent_sessions.conf import settings
 from agent_sessions.domain.lifecycle import EndReason, Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.models import Session
-from agent_sessions.selectors import admin_lists
+from agent_sessions.selectors import admin_lists, relations
 
 _PERIODS = {
     "hour": timedelta(hours=1),
@@ -114,3 +115,19 @@ class MerchantFilter(_OneValueFilter):
 class RequestFilter(_OneValueFilter):
     title = "parent request"
     parameter_name = "parent_request"
+
+
+class FamilyFilter(_OneValueFilter):
+    """All that came from the same first session, which the value names."""
+
+    title = "family"
+    parameter_name = "family"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
+        value = self.value()
+        if value is None:
+            return queryset
+        try:
+            return relations.of_family(queryset, uuid.UUID(value))
+        except ValueError:
+            return queryset.none()

@@ -21,6 +21,7 @@ from agent_sessions.admin.content import Told, shown_of
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.evidence_page import evidence_page
 from agent_sessions.admin.facts import Fact, facts_of, links_of
+from agent_sessions.admin.relations import family_of
 from agent_sessions.admin.timeline import timeline_page
 from agent_sessions.admin.travel import find_version, travel_page
 from agent_sessions.domain.lifecycle import Status
@@ -116,13 +117,14 @@ class SessionPages:
         purpose = None
         if page.may_read_content and state is not None:
             purpose = page.read(lambda: str(selectors.private_values(head, 1).get("purpose", "")))
-        facts: list[Fact] = facts_of(page.session, head, admin_lists.offspring(head))
+        facts: list[Fact] = facts_of(page.session, head)
         return page.shown(
             "overview",
             facts=facts,
             purpose=clipped(purpose, 1000) if purpose else "",
             links=links_of(admin_lists.handed_over(session_id)),
             lines=page.lines(before=head.head_seq + 1, limit=_LATEST),
+            family=family_of(head),
             **shown_of(state, everything=page.may_read_content),
         )
 

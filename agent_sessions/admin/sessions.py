@@ -43,6 +43,7 @@ class SessionAdmin(SessionModelAdmin):
         filters.ShopperFilter,
         filters.MerchantFilter,
         filters.RequestFilter,
+        filters.FamilyFilter,
         filters.StatusFilter,
         filters.ApprovalFilter,
         filters.OpenedFilter,

@@ -28,11 +28,6 @@ CAME_FROM = {
     Origin.RENEWAL.value: "Renewal of",
     Origin.TRANSFER.value: "Taken over from",
 }
-GOES_ON = {
-    Origin.FORK.value: "Has a branch",
-    Origin.RENEWAL.value: "Renewed as",
-    Origin.TRANSFER.value: "Taken over as",
-}
 _ACTORS = {"agent": "Agent", "consumer": "Shopper", "staff": "Staff", "system": "System"}
 
 

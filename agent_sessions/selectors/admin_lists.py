@@ -54,15 +54,6 @@ class Step:
     after: State
 
 
-@dataclass(frozen=True, slots=True)
-class Offspring:
-    """A session that goes on from another one: how it came from it (an Origin), and from which version."""
-
-    session_id: uuid.UUID
-    origin: str
-    version: int | None
-
-
 def listed_sessions() -> QuerySet[Session]:
     """Return the sessions for a list, newest first, each with the ``order_ref`` that it led to, or None.
 
@@ -132,12 +123,6 @@ def handed_over(session_id: uuid.UUID) -> list[HandedOver]:
     rows = CheckoutHandoff.objects.using(_rows.write_connection().alias).filter(session_id=session_id)
     columns = ("version", "created_at", "expires_at", "opened_at", "replaced_at", "ordered_at", "order_ref")
     return [HandedOver(*row) for row in rows.order_by("-pk").values_list(*columns)[:20]]
-
-
-def offspring(head: SessionHead) -> list[Offspring]:
-    """Return the sessions that go on from this one, oldest first, at most 20."""
-    rows = Session.objects.using(_rows.write_connection().alias).filter(family=head.family, parent=head.session_id)
-    return [Offspring(*row) for row in rows.order_by("pk").values_list("pk", "origin", "parent_version")[:20]]
 
 
 def steps(session: SessionHead | uuid.UUID, *, after: int = 0, limit: int = 20) -> list[Step]:

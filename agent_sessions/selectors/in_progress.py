@@ -64,7 +64,7 @@ def in_progress(merchant: str, consumer: str) -> list[InProgress]:
     if not consumer:
         return []
     checkouts = {row.session_id: row for row in _checkouts(merchant, consumer)}
-    ids = list(_live(merchant, consumer).order_by("-created_at").values_list("pk", flat=True)[:MAX_DEVICES])
+    ids = list(live_sessions(merchant, consumer).order_by("-created_at").values_list("pk", flat=True)[:MAX_DEVICES])
     ids += [session_id for session_id in checkouts if session_id not in ids]
     found = []
     for session_id in ids:
@@ -86,7 +86,7 @@ def count_in_progress(merchant: str, consumer: str, *, besides: uuid.UUID) -> in
     payable = _checkouts(merchant, consumer).filter(
         session__status=Status.ENDED.value, session__end_reason=EndReason.COMPLETED.value
     )
-    return _live(merchant, consumer).exclude(pk=besides).count() + payable.count()
+    return live_sessions(merchant, consumer).exclude(pk=besides).count() + payable.count()
 
 
 def other_devices(head: SessionHead, *, but: Collection[uuid.UUID] = ()) -> list[Device]:
@@ -96,7 +96,7 @@ def other_devices(head: SessionHead, *, but: Collection[uuid.UUID] = ()) -> list
     """
     if not head.consumer:
         return []
-    others = _live(head.merchant, head.consumer).exclude(family__in=[head.family, *but]).order_by("created_at")
+    others = live_sessions(head.merchant, head.consumer).exclude(family__in=[head.family, *but]).order_by("created_at")
     return [Device(*row) for row in others.values_list("pk", "family", "agent_name")[:MAX_DEVICES]]
 
 
@@ -128,7 +128,8 @@ def fingerprint_of(row: CheckoutHandoff, head: SessionHead) -> str:
     return cart_fingerprint(state_at_version(head, version).state)
 
 
-def _live(merchant: str, consumer: str) -> QuerySet[Session]:
+def live_sessions(merchant: str, consumer: str) -> QuerySet[Session]:
+    """Return a consumer's live sessions with a merchant, in no order."""
     return Session.objects.using(_rows.write_connection().alias).filter(
         merchant=merchant,
         consumer=consumer,

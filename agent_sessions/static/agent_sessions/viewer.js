@@ -27,13 +27,14 @@
 
   /* From entry to entry, and over the edge to the next page of them. */
   const story = document.querySelector(".ags-story");
-  const entries = story ? [...story.querySelectorAll(".ags-event")] : [];
-  const here = () => {
+  const all = () => story ? [...story.querySelectorAll(".ags-event")] : [];
+  const here = (entries) => {
     const found = entries.indexOf(document.activeElement.closest(".ags-event"));
     return found >= 0 ? found : entries.findIndex((one) => one.matches(":target"));
   };
   const walk = (by) => {
-    const at = here();
+    const entries = all();
+    const at = here(entries);
     const next = entries[at < 0 ? (by > 0 ? 0 : entries.length - 1) : at + by];
     if (next) {
       next.focus({ preventScroll: true });
@@ -52,7 +53,8 @@
       section.scrollIntoView({ block: "start" });
       return true;
     }
-    const entry = entries[here()];
+    const entries = all();
+    const entry = entries[here(entries)];
     if (entry && entry.dataset.at) { location.assign(`${entry.dataset.at}#differences`); }
     return Boolean(entry && entry.dataset.at);
   };
