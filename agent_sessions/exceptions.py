@@ -737,6 +737,24 @@ class LegallyHeld(AgentSessionsError):
         self.holds = tuple(holds)
 
 
+class ErasedTooEarly(AgentSessionsError):
+    """A retention rule keeps a session's data for longer, whoever asks (A5). ``possible_at`` is when it ends (UTC)."""
+
+    code = "erased_too_early"
+    status = 409
+
+    def __init__(self, session_id: object, *, rule: str, possible_at: datetime) -> None:
+        super().__init__(
+            f"Rule {rule!r} keeps what session {session_id} holds until {possible_at:%Y-%m-%d %H:%M} UTC; nothing of "
+            "it was erased. It can be from then on.",
+            session=str(session_id),
+            rule=rule,
+            possible_at=possible_at.isoformat(),
+        )
+        self.rule = rule
+        self.possible_at = possible_at
+
+
 class HoldUnknown(AgentSessionsError):
     """There is no such legal hold, or it was lifted before (A6)."""
 

@@ -5,8 +5,12 @@
 
 ``hold_review_due``: somebody has to ask whether a legal hold is still needed; sends ``hold_id``.
 
-The sender is the model class that it is about, ``agent_sessions.models.Session`` or ``LegalHold``. A receiver that
-raises is logged and holds up nobody.
+``checkout_link_resent``: staff want a customer to have a new link to pay by; sends ``session_id``, ``url``,
+``expires_at``. Connect what mails it to them; then the admin shows it to nobody. Whoever has the link can pay: neither
+log nor store it.
+
+The sender is the model class that it is about, ``agent_sessions.models.Session``, ``LegalHold`` or
+``CheckoutHandoff``. A receiver that raises is logged and holds up nobody.
 """
 
 from __future__ import annotations
@@ -16,3 +20,4 @@ from django.dispatch import Signal
 session_changed = Signal()
 session_damaged = Signal()
 hold_review_due = Signal()
+checkout_link_resent = Signal()

@@ -30,6 +30,7 @@ BY_KIND: Final[Mapping[str, str]] = {
 }
 """Kinds that have to do with something else than their first word says."""
 BY_WORD: Final[Mapping[str, str]] = {
+    "action": "decision",
     "approval": "decision",
     "capability": "decision",
     "cart": "shopping",
@@ -47,6 +48,7 @@ BY_WORD: Final[Mapping[str, str]] = {
     "item": "shopping",
     "items": "shopping",
     "legal_hold": "privacy",
+    "note": "control",
     "order": "checkout",
     "payment": "checkout",
     "pii": "privacy",

@@ -15,6 +15,7 @@ from agent_sessions.selectors.approvals import (
     cart_of_approval,
     count_lapsed_approvals,
     get_approval,
+    waiting_approval,
 )
 from agent_sessions.selectors.audit import DISCLOSURES, events, private_values
 from agent_sessions.selectors.branches import FamilyMember, compare_sessions, family, relatives
@@ -22,7 +23,13 @@ from agent_sessions.selectors.checkpoints import CheckpointInfo, checkpoints, co
 from agent_sessions.selectors.conversation import Ancestor, Found, ancestors, search_messages
 from agent_sessions.selectors.erasures import ErasedNote, erased
 from agent_sessions.selectors.evidence import Subject, evidence
-from agent_sessions.selectors.handoffs import get_handoff, handoff_by_token, handoff_of_request, remember_handoff
+from agent_sessions.selectors.handoffs import (
+    get_handoff,
+    handoff_by_token,
+    handoff_of_request,
+    handoff_to_resend,
+    remember_handoff,
+)
 from agent_sessions.selectors.history import (
     StateView,
     Turn,
@@ -33,6 +40,7 @@ from agent_sessions.selectors.history import (
     state_at_time,
     state_at_version,
     versions,
+    was_committed,
 )
 from agent_sessions.selectors.in_progress import (
     AskedConfirmation,
@@ -67,7 +75,7 @@ from agent_sessions.selectors.reveals import Reveal, reveals
 from agent_sessions.selectors.selection import Selection, selected_sessions
 from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
 from agent_sessions.selectors.staleness import count_open_changes
-from agent_sessions.selectors.stock import ItemStock, count_due_holds, held_by_others, stock_of
+from agent_sessions.selectors.stock import ItemStock, count_due_holds, held_by, held_by_others, stock_of
 from agent_sessions.selectors.verification import SessionReport, verify_session
 
 __all__ = [
@@ -132,6 +140,8 @@ __all__ = [
     "get_session",
     "handoff_by_token",
     "handoff_of_request",
+    "handoff_to_resend",
+    "held_by",
     "held_by_others",
     "holds_on",
     "in_progress",
@@ -163,4 +173,6 @@ __all__ = [
     "tree_head",
     "verify_session",
     "versions",
+    "waiting_approval",
+    "was_committed",
 ]

@@ -90,6 +90,15 @@ def get_approval(approval_id: uuid.UUID) -> ApprovalView:
     return _described(row, read_head(row.session_id))
 
 
+def waiting_approval(head: SessionHead) -> uuid.UUID | None:
+    """Return the approval of the session that somebody can still answer, None if none waits."""
+    now = timezone.now()
+    if not head.is_live(now):
+        return None
+    rows = stored_approvals().filter(session_id=head.session_id, status__in=WAITING, expires_at__gt=now)
+    return rows.order_by("-pk").values_list("pk", flat=True).first()
+
+
 def approvals_of(session: SessionHead | uuid.UUID, *, limit: int = 20) -> list[ApprovalView]:
     """Return the session's approvals, newest first. Raises what ``get_approval`` raises; InvalidValue for the limit."""
     head = session if isinstance(session, SessionHead) else read_head(session)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agent_sessions.crypto.tokens import token_digest
 from agent_sessions.domain.lifecycle import EndReason, Status, is_expired
-from agent_sessions.exceptions import HandoffNotFound
+from agent_sessions.exceptions import HandoffClosed, HandoffNotFound
 from agent_sessions.models import CheckoutHandoff
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head
@@ -80,6 +80,22 @@ def status_of(row: CheckoutHandoff, head: SessionHead) -> HandoffStatus:
     if not head.is_live(now):
         return HandoffStatus.ENDED
     return HandoffStatus.OPEN if head.version == row.version else HandoffStatus.CHANGED
+
+
+def handoff_to_resend(head: SessionHead) -> CheckoutHandoff:
+    """Return the session's last handoff, if a human may be given another link for it: it is open, or has run out.
+
+    Raises HandoffNotFound if the session has none; HandoffClosed if it was ordered, given up, or ended otherwise.
+    """
+    row = _rows_of_handoffs().filter(session_id=head.session_id).order_by("-created_at", "-pk").first()
+    if row is None:
+        raise HandoffNotFound
+    status = status_of(row, head)
+    if status is HandoffStatus.EXPIRED and not (head.is_live() or head.end_reason == EndReason.COMPLETED):
+        status = HandoffStatus.ENDED
+    if status not in (*PAYABLE, HandoffStatus.EXPIRED):
+        raise HandoffClosed(status.value, row.order_ref)
+    return row
 
 
 def _described(row: CheckoutHandoff) -> Handoff:

@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from agent_sessions.audit.events import parse_time
 from agent_sessions.crypto.canonical import parse_strict
+from agent_sessions.domain.calls import COMMITTED, STEP_DONE
 from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.migrations import migrate
 from agent_sessions.domain.patch import copy_state
@@ -21,6 +22,8 @@ from agent_sessions.selectors._heads import SessionHead, read_head, require_open
 from agent_sessions.selectors._keys import DataClass, DataKeys
 from agent_sessions.selectors.erasures import ErasedNote, erased, require_content
 from agent_sessions.types import JSONValue, State
+
+_FEW: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,27 @@ class Turn:
     content: JSONValue | None
     created_at: datetime
     erased: bool = False
+
+
+def was_committed(head: SessionHead, number: int) -> bool:
+    """Tell whether a step, or the agent, has committed this version, be it the last that was or an earlier one."""
+    if number < 1 or number == head.committed_version:
+        return number > 0
+    alias = _rows.write_connection().alias
+    rows = SessionVersion.objects.using(alias).filter(session_id=head.session_id, number__in=(number, number + 1))
+    made = dict(rows.values_list("number", "event_seq"))
+    if number not in made:
+        return False
+    # While the version was the latest one, beginning with the event that made it.
+    until = made.get(number + 1, head.head_seq + 1)
+    events = AuditEvent.objects.using(alias).filter(
+        session_id=head.session_id, seq__gte=made[number], seq__lt=until, kind__in=(COMMITTED, STEP_DONE)
+    )
+    for canonical in events.order_by("seq").values_list("canonical", flat=True)[:_FEW]:
+        event: Any = parse_strict(bytes(canonical))
+        if event["params"].get("committed_version") == number:
+            return True
+    return False
 
 
 def local_name(head: SessionHead) -> str:

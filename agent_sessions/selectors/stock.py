@@ -104,6 +104,11 @@ def open_holds() -> QuerySet[Hold]:
     return Hold.objects.using(_rows.write_connection().alias).filter(released_at__isnull=True)
 
 
+def held_by(session_id: uuid.UUID) -> list[tuple[str, int]]:
+    """Return items and how many of each are held for a session, also past their deadline."""
+    return list(open_holds().filter(session_id=session_id).order_by("item").values_list("item", "quantity"))
+
+
 def due_holds() -> QuerySet[Hold]:
     """Holds past their deadline that still count as held."""
     return open_holds().filter(expires_at__lte=timezone.now())

@@ -29,11 +29,12 @@ from agent_sessions.services.consumers import ConsumerAssertion, KnownConsumer, 
 from agent_sessions.services.conversation import Added, add_message
 from agent_sessions.services.documents import Imported, export_state, import_state
 from agent_sessions.services.endpoints import note_endpoint_failure, note_endpoint_success
+from agent_sessions.services.erasing import purge_session
 from agent_sessions.services.erasure import erase_consumer, finish_erasures
 from agent_sessions.services.evidence import evidence_bytes, get_evidence
 from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
 from agent_sessions.services.facts import learn_fact
-from agent_sessions.services.handoffs import complete_handoff, note_handoff_opened
+from agent_sessions.services.handoffs import Resent, complete_handoff, note_handoff_opened, resend_handoff
 from agent_sessions.services.holding import hand_over, take_back
 from agent_sessions.services.holds import Held, lock_held_items, place_hold
 from agent_sessions.services.idempotency import Claim, claim_key, purge_idempotency_records, run_once
@@ -74,6 +75,7 @@ from agent_sessions.services.sessions import (
     open_session,
     record_event,
 )
+from agent_sessions.services.staff import add_note, note_refused_action
 from agent_sessions.services.staleness import Revalidated, report_change, revalidate
 from agent_sessions.services.succession import Renewed, renew_session
 from agent_sessions.services.transfers import Grant, Transferred, accept_transfer, grant_transfer
@@ -99,6 +101,7 @@ __all__ = [
     "Released",
     "Renewed",
     "Requested",
+    "Resent",
     "Revalidated",
     "Rewrapped",
     "RolledBack",
@@ -113,6 +116,7 @@ __all__ = [
     "accept_transfer",
     "activate_master_key",
     "add_message",
+    "add_note",
     "answer_confirmation",
     "answer_security_event",
     "assert_consumer",
@@ -158,12 +162,14 @@ __all__ = [
     "note_endpoint_failure",
     "note_endpoint_success",
     "note_handoff_opened",
+    "note_refused_action",
     "open_session",
     "pause_session",
     "place_hold",
     "place_legal_hold",
     "purge",
     "purge_idempotency_records",
+    "purge_session",
     "quarantine_damaged",
     "read_consumer",
     "record_event",
@@ -177,6 +183,7 @@ __all__ = [
     "repair_session",
     "report_change",
     "request_approval",
+    "resend_handoff",
     "resolve_unknown_steps",
     "resume_security_event",
     "resume_session",

@@ -18,6 +18,7 @@ from agent_sessions.selectors._heads import SessionHead, id_of, read_head, requi
 from agent_sessions.selectors.history import current_state, state_at_version
 from agent_sessions.services._commit import Committed, commit, conflict_with
 from agent_sessions.services._entries import Draft
+from agent_sessions.services._texts import sealed_note
 from agent_sessions.services._write import RowChange
 from agent_sessions.services.idempotency import Writing, as_it_is
 from agent_sessions.services.staleness import validation_patch
@@ -65,18 +66,19 @@ def rollback_session(
     expected_version: int | None = None,
     actor: Actor = AGENT,
     call: Call = NO_CALL,
+    note: str = "",
     writing: Writing[RolledBack] = as_it_is,
 ) -> RolledBack:
     """Bring the cart back to the last committed version, or to ``to_version``, as a new version that says so.
 
     The cart only: what was decided, tried and said stays. It is priced anew, because prices have moved since; what the
     store has against it is told in its quote and holds up nothing before checkout. The store is asked outside of any
-    transaction, again if another change comes between and no ``expected_version`` was given. ``writing`` is as in
-    ``call_capability``.
+    transaction, again if another change comes between and no ``expected_version`` was given. ``note`` says why, in at
+    most 1000 characters, sealed. ``writing`` is as in ``call_capability``.
 
     Raises NothingCommitted, VersionNotFound, VersionConflict, CartProblem, and what ``change_session`` raises.
     """
-    session_id = id_of(session)
+    session_id, said = id_of(session), sealed_note(note)
     for attempt in range(_ATTEMPTS):
         head = read_head(session_id)
         require_changeable(head, actor, timezone.now())
@@ -87,7 +89,7 @@ def rollback_session(
             raise NothingCommitted(session_id)
         patch = _back(head, current_state(head).state, state_at_version(head, target).state, ctx)
         told = Call(call.capability, call.method, params={**call.params, "to": target}, started_at=call.started_at)
-        draft = Draft(ROLLED_BACK, actor, told, patch, expected_version=head.version)
+        draft = Draft(ROLLED_BACK, actor, told, patch, expected_version=head.version, private=said)
         try:
             return writing(partial(_write, head, draft, target))
         except VersionConflict:

@@ -24,7 +24,7 @@ from agent_sessions.conf import settings
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.references import CONSUMER, reference
-from agent_sessions.exceptions import LegallyHeld, SessionNotEnded
+from agent_sessions.exceptions import ContentErased, ErasedTooEarly, InvalidValue, LegallyHeld, SessionNotEnded
 from agent_sessions.models import (
     Approval,
     AuditEvent,
@@ -42,16 +42,21 @@ from agent_sessions.models import (
     TransferGrant,
 )
 from agent_sessions.selectors import _cache, _rows
-from agent_sessions.selectors._heads import SessionHead, require_open
+from agent_sessions.selectors._heads import SessionHead, lock_head, require_open
 from agent_sessions.selectors._keys import DataClass
+from agent_sessions.selectors.erasures import erased
 from agent_sessions.selectors.legal_holds import held, held_among, holds_on, keep_holds_still
+from agent_sessions.selectors.retention import earliest_erasure
 from agent_sessions.services._commit import Committed, commit
 from agent_sessions.services._entries import Draft
+from agent_sessions.services._payment_data import require_no_payment_data
+from agent_sessions.services._texts import check_text
 from agent_sessions.services._write import RowChange
 from agent_sessions.services.releasing import release_after_end
 from agent_sessions.types import JSONValue
 
 _CLASSES: Final[tuple[DataClass, ...]] = ("content", "personal")
+_LONGEST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,36 @@ def erase_all(
     Raises what ``erase`` raises, for the first session that it is about.
     """
     return _rows.in_transaction("Sessions to be erased", lambda: _erase(heads, classes, grounds, actor))
+
+
+def purge_session(session_id: uuid.UUID, data_class: DataClass, *, reason: str, actor: Actor) -> Committed:
+    """Erase a class of what an ended session says before its time: ``personal``, or ``content``, which takes both.
+
+    ``reason``, 1 to 200 characters, stands in the clear in the session's history for good: nothing personal.
+
+    Raises InvalidValue, PaymentDataRefused, SessionNotFound, SessionNotEnded, SessionQuarantined, SessionBusy,
+    LegallyHeld, ErasedTooEarly while a minimum period runs, ContentErased if it was erased before; then nothing was.
+    """
+    if data_class not in _CLASSES:
+        raise InvalidValue("/data_class", f"Choose one of {', '.join(_CLASSES)}.")
+    check_text("/reason", reason, _LONGEST)
+    if not reason.strip():
+        raise InvalidValue("/reason", f"Say in 1 to {_LONGEST} characters why it is erased.")
+    require_no_payment_data({"reason": reason})
+
+    def act() -> Committed:
+        keep_holds_still()
+        head = lock_head(session_id)
+        earliest = earliest_erasure(head).get(data_class)
+        if head.status is Status.ENDED and earliest is not None and earliest.at > timezone.now():
+            raise ErasedTooEarly(session_id, rule=earliest.rule, possible_at=earliest.at)
+        made = erase(head, frozenset({data_class}), Grounds("request", reason, "erasure"), actor=actor)
+        if made is None:
+            note = erased(head)[data_class]
+            raise ContentErased(session_id, rule=note.rule, at=note.at)
+        return made
+
+    return _rows.in_transaction(f"Session {session_id}", act)
 
 
 def _erase(

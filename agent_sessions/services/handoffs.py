@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
@@ -14,7 +17,7 @@ from django.utils import timezone
 
 from agent_sessions.conf import settings
 from agent_sessions.crypto.tokens import token_digest
-from agent_sessions.domain.calls import Call
+from agent_sessions.domain.calls import NO_CALL, Call
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import EndReason, Status
 from agent_sessions.exceptions import (
@@ -27,15 +30,22 @@ from agent_sessions.exceptions import (
 )
 from agent_sessions.models import CheckoutHandoff, Hold, Session
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._heads import SessionHead, lock_head
-from agent_sessions.selectors.handoffs import status_of, stored_handoff
+from agent_sessions.selectors._heads import SessionHead, id_of, lock_head, require_open
+from agent_sessions.selectors.erasures import require_content
+from agent_sessions.selectors.handoffs import handoff_to_resend, status_of, stored_handoff
 from agent_sessions.selectors.history import state_at_version
 from agent_sessions.selectors.in_progress import Device
-from agent_sessions.services._texts import check_text
+from agent_sessions.services._commit import commit, in_any_standing
+from agent_sessions.services._entries import Draft
+from agent_sessions.services._texts import check_text, sealed_note
 from agent_sessions.services.confirmations import CONSUMER, require_confirmed
 from agent_sessions.services.releasing import release_after_end
 from agent_sessions.services.sessions import end_session
+from agent_sessions.signals import checkout_link_resent
 from agent_sessions.store.handoffs import HandoffStatus
+from agent_sessions.types import JSONValue
+
+LINK_RESENT: Final = "checkout.link_resent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,19 @@ class Link:
     url: str
     expires_at: datetime
     asked: tuple[Device, ...] = ()
+
+
+@dataclass(slots=True)
+class Resent:
+    """A link that has taken the place of another. ``told`` says that the shop's own code was told, to send it.
+
+    ``failed``: what it did with it raised an error, which is in the log.
+    """
+
+    url: str = field(repr=False)
+    expires_at: datetime
+    told: bool
+    failed: bool = False
 
 
 def make_link(head: SessionHead, *, version: int) -> Link:
@@ -82,6 +105,49 @@ def make_link(head: SessionHead, *, version: int) -> Link:
     if _in_the_way(head).filter(ordered_at__isnull=False).exists():
         raise _elsewhere(head)
     return Link(settings.site + reverse("agent_sessions:handoff", args=[token]), expires_at)
+
+
+def resend_handoff(
+    session: SessionHead | uuid.UUID,
+    *,
+    actor: Actor,
+    note: str = "",
+    expected_version: int | None = None,
+    absolute: Callable[[str], str] = str,
+    call: Call = NO_CALL,
+) -> Resent:
+    """Make another link to pay for what was handed over last; the one before it opens nothing any more.
+
+    For somebody who has lost the link, or came after its time. It is told to whoever listens to the signal
+    ``checkout_link_resent``, once it counts; nothing else keeps or logs it. ``absolute`` makes an address of a path
+    where the setting SITE is empty. ``note`` says why, in at most 1000 characters, sealed.
+
+    Raises HandoffNotFound, HandoffClosed (ordered, given up, ended), CheckoutElsewhere, VersionConflict, InvalidValue,
+    PaymentDataRefused, ContentErased, SessionQuarantined, KeyProblem, SessionBusy.
+    """
+    session_id, private = id_of(session), sealed_note(note)
+
+    def act() -> Resent:
+        head = lock_head(session_id)
+        require_open(head)
+        row = handoff_to_resend(head)
+        require_content(head)
+        told: dict[str, JSONValue] = {"handed_version": row.version}
+        draft = Draft(LINK_RESENT, actor, call, expected_version=expected_version, private=private)
+        commit(head, draft, row=lambda now_head, _now: in_any_standing(now_head, told))
+        link = make_link(head, version=row.version)
+        resent = Resent(absolute(link.url), link.expires_at, checkout_link_resent.has_listeners(CheckoutHandoff))
+        transaction.on_commit(partial(_tell, resent, session_id), using=_alias(), robust=True)
+        return resent
+
+    return _rows.in_transaction(f"Session {session_id}", act)
+
+
+def _tell(resent: Resent, session_id: uuid.UUID) -> None:
+    answers = checkout_link_resent.send_robust(
+        CheckoutHandoff, session_id=session_id, url=resent.url, expires_at=resent.expires_at
+    )
+    resent.failed = any(isinstance(answer, Exception) for _, answer in answers)
 
 
 def _close_finished(head: SessionHead, now: datetime) -> None:

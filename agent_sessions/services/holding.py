@@ -18,7 +18,13 @@ from agent_sessions.services.transfers import commit_withdrawing
 
 
 def hand_over(
-    session: SessionHead | uuid.UUID, *, to: Actor, note: str = "", actor: Actor = AGENT, call: Call = NO_CALL
+    session: SessionHead | uuid.UUID,
+    *,
+    to: Actor,
+    note: str = "",
+    actor: Actor = AGENT,
+    expected_version: int | None = None,
+    call: Call = NO_CALL,
 ) -> Committed:
     """Give the session to a person: to the consumer, to the staff, or to one of the staff (L4).
 
@@ -27,7 +33,8 @@ def hand_over(
     adds to the conversation, and waits. Who has it passes it on, and any of the staff. Done by a person, it withdraws a
     grant to take the session over. ``note`` is sealed, at most 1000 characters.
 
-    Raises InvalidValue; SessionHeld if a person has it and ``actor`` may not pass it on; what ``record_event`` raises.
+    Raises InvalidValue; SessionHeld if a person has it and ``actor`` may not pass it on; what ``record_event`` raises,
+    VersionConflict against an ``expected_version``.
     """
     if not to.is_person:
         raise InvalidValue("/to", "A session is handed over to a person: the consumer or the staff.")
@@ -38,18 +45,25 @@ def hand_over(
             raise SessionHeld(head.session_id, head.held_by)
         return _held_by(str(to))
 
-    return commit_withdrawing(session, Draft(HANDED_OVER, actor, call, private=sealed_note(note)), pass_on)
+    draft = Draft(HANDED_OVER, actor, call, expected_version=expected_version, private=sealed_note(note))
+    return commit_withdrawing(session, draft, pass_on)
 
 
 def take_back(
-    session: SessionHead | uuid.UUID, *, note: str = "", actor: Actor = AGENT, call: Call = NO_CALL
+    session: SessionHead | uuid.UUID,
+    *,
+    note: str = "",
+    actor: Actor = AGENT,
+    expected_version: int | None = None,
+    call: Call = NO_CALL,
 ) -> Committed:
     """Give the session back to its agent (L4).
 
     That is for the person who has it and for any of the staff; for the agent only if it has asked for the person itself
     and no person has done anything in the session since. A paused session stays paused.
 
-    Raises NotHeld; SessionHeld if ``actor`` may not; what ``record_event`` raises.
+    Raises NotHeld; SessionHeld if ``actor`` may not; what ``record_event`` raises, VersionConflict against an
+    ``expected_version``.
     """
 
     def give_back(head: SessionHead, now: datetime) -> RowChange:
@@ -60,7 +74,8 @@ def take_back(
             raise SessionHeld(head.session_id, head.held_by)
         return _held_by("")
 
-    return commit(session, Draft(TAKEN_BACK, actor, call, private=sealed_note(note)), row=give_back)
+    draft = Draft(TAKEN_BACK, actor, call, expected_version=expected_version, private=sealed_note(note))
+    return commit(session, draft, row=give_back)
 
 
 def _held_by(person: str) -> RowChange:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -37,13 +37,16 @@ from agent_sessions.selectors.stock import due_holds, open_holds
 from agent_sessions.services._commit import commit
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._held import lower_held
+from agent_sessions.services._payment_data import require_no_payment_data
 from agent_sessions.services._quarantine import closing_damaged
+from agent_sessions.services._texts import sealed_note
 from agent_sessions.services._write import RowChange
-from agent_sessions.types import Patch
+from agent_sessions.types import JSONValue, Patch
 
 logger = logging.getLogger("agent_sessions")
 
 Because = Hold.Because
+_NOTHING: Final[Mapping[str, JSONValue]] = {}
 _KINDS: Final = {
     Because.RELEASED: "hold.released",
     Because.ENDED: "hold.released",
@@ -69,13 +72,16 @@ def release_holds(
     expected_version: int | None = None,
     actor: Actor = AGENT,
     call: Call = NO_CALL,
+    note: str = "",
 ) -> Released:
     """Let go what is held for the session: of one item, by one hold, or all of it.
 
-    ``because`` is one of ``Hold.Because``. Where nothing is held nothing is written. Raises HoldNotFound for a
-    ``hold_id`` that is not one of the session's open holds, and what ``change_session`` raises.
+    ``because`` is one of ``Hold.Because``, ``note`` says why in at most 1000 characters, sealed. Where nothing is held
+    nothing is written. Raises HoldNotFound for a ``hold_id`` that is not one of the session's open holds, and what
+    ``change_session`` raises.
     """
-    session_id = id_of(session)
+    session_id, said = id_of(session), sealed_note(note)
+    require_no_payment_data(said)
 
     def act() -> Released:
         head = lock_head(session_id)
@@ -90,7 +96,7 @@ def release_holds(
             if hold_id is not None:
                 raise HoldNotFound
             return Released(0, head.version)
-        version = _let_go(head, found, Because(because), actor, call, expected_version)
+        version = _let_go(head, found, Because(because), actor, call, expected_version, said)
         return Released(len(found), version)
 
     with closing_damaged(session_id):
@@ -164,12 +170,13 @@ def _let_go(
     actor: Actor,
     call: Call = NO_CALL,
     expected_version: int | None = None,
+    said: Mapping[str, JSONValue] = _NOTHING,
 ) -> int:
     """Release holds and say so in the session's history; return its version. The caller holds the session's row."""
     now = max(timezone.now(), head.updated_at)
     call = replace(call, params={**call.params, "holds": [str(hold.pk) for hold in found]})
     patch: Patch = {"inventory": {"holds": {str(hold.pk): hold_entry(hold, now) for hold in found}}}
-    draft = Draft(_KINDS[because], actor, call, patch=patch, expected_version=expected_version, repeats=True)
+    draft = Draft(_KINDS[because], actor, call, patch, expected_version=expected_version, private=said, repeats=True)
     allowed = None if actor.kind == "agent" else _even_if_over
     try:
         made = commit(head, draft, row=allowed)

@@ -144,7 +144,7 @@ def test_a_repair_that_was_interrupted_is_finished_by_the_next(
     with pytest.raises(SessionDamaged):
         services.change_session(live.session_id, expected_version=4, patch=variables(e=5))
     with monkeypatch.context() as patched:
-        patched.setattr("agent_sessions.services.integrity.release_session", _power_failure)
+        patched.setattr("agent_sessions.services.integrity._open_again", _power_failure)
         with pytest.raises(RuntimeError):
             verify("--repair")
     assert selectors.read_head(live.session_id).status is Status.QUARANTINED
