@@ -87,7 +87,8 @@ def handoff_to_resend(head: SessionHead) -> CheckoutHandoff:
 
     Raises HandoffNotFound if the session has none; HandoffClosed if it was ordered, given up, or ended otherwise.
     """
-    row = _rows_of_handoffs().filter(session_id=head.session_id).order_by("-created_at", "-pk").first()
+    rows = _rows_of_handoffs().filter(session_id=head.session_id, replaced_at__isnull=True)
+    row = rows.order_by("-created_at", "-pk").first()
     if row is None:
         raise HandoffNotFound
     status = status_of(row, head)
