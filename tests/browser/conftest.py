@@ -10,9 +10,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from django.utils.text import slugify
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, sync_playwright
 
+from tests.browser.people import officer, ordered  # noqa: F401 - fixtures
 from tests.journeys.conftest import agent, goods, make_agent, shop  # noqa: F401 - fixtures
 
 SAYS_NO = ("/checkout/agent", "/agent-sessions/approve/", "/favicon.ico")
@@ -154,10 +157,21 @@ class Browser:
         """The lowest contrast (WCAG 2) of text with what is behind it, of all that has text of its own."""
         return float(self.page.evaluate(_CONTRAST))
 
+    def barriers(self) -> list[str]:
+        """What axe finds on the page that keeps people out: all against WCAG 2.2 AA, and whatever it calls serious."""
+        self.page.evaluate(AXE_SCRIPT)
+        found = self.page.evaluate("() => axe.run({resultTypes: ['violations'], preload: false})")["violations"]
+        return [
+            f"{one['id']} ({one['impact']}): {node['failureSummary']} {node['html'][:200]}"
+            for one in found
+            if one["impact"] in ("serious", "critical") or any(tag.startswith("wcag") for tag in one["tags"])
+            for node in one["nodes"]
+        ]
+
     def shot(self, name: str) -> None:
         """Keep a picture of the whole page, where SCREENSHOTS names a folder."""
         if folder := os.environ.get("SCREENSHOTS"):
-            self.page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+            self.page.screenshot(path=f"{folder}/{slugify(name)}.png", full_page=True)
 
     def complaints(self) -> list[str]:
         """What there was to complain of since the last call: errors, broken policies, lost or foreign files."""
