@@ -73,7 +73,7 @@ def fork_session(
     def act() -> None:
         commit(head, Draft(FORKED, actor), row=still_allowed)
         opening.store()
-        mark_if_overtaken(read_head(opening.opened.session_id), {}, cast("Patch", begins), since=read_at)
+        mark_if_overtaken(read_head(opening.opened.session_id), {}, begins, cast("Patch", begins), since=read_at)
 
     _rows.in_transaction(f"Session {head.session_id}", act)
     return opening.opened

@@ -159,6 +159,7 @@ class _Attempt:
             return Answer(outcome.data, outcome.status)
         if outcome.handoff and not isinstance(outcome.data, dict):
             raise TypeError(f"{self.capability.name}: what is handed to a human is answered with a map.")
+        after = state
         if outcome.patch or outcome.handoff:
             after = apply_patch(state, outcome.patch or {})
             objection = decide_after(offered.policies, call, after)
@@ -167,16 +168,20 @@ class _Attempt:
             verdict = objection or verdict
         told = replace(told, policy_rule=verdict.rule, response_status=outcome.status)
         asked: list[Device] = []
-        answer = self.writing(lambda: self._write(session, state, outcome, told, asked))
+        answer = self.writing(lambda: self._write(session, state, after, outcome, told, asked))
         # Afterwards: who has locked one session does not wait for another.
         tell_devices(session, asked)
         return answer
 
-    def _write(self, session: SessionHead, state: State, outcome: Outcome, told: Call, asked: list[Device]) -> Answer:
+    def _write(
+        self, session: SessionHead, state: State, after: State, outcome: Outcome, told: Call, asked: list[Device]
+    ) -> Answer:
         kind = outcome.kind or self.capability.kind
         if outcome.handoff:
             what = f"Session {session.session_id}"
-            version, link = _rows.in_transaction(what, lambda: self._hand_over(session, state, outcome, kind, told))
+            version, link = _rows.in_transaction(
+                what, lambda: self._hand_over(session, state, after, outcome, kind, told)
+            )
             asked[:] = link.asked
             if not settings.site and self.ctx.request is not None:
                 link = replace(link, url=self.ctx.request.build_absolute_uri(link.url))
@@ -184,24 +189,24 @@ class _Attempt:
         if outcome.patch is not None:
             expected = session.version if self.expected_version is None else self.expected_version
             made = change_session(session, expected_version=expected, patch=outcome.patch, kind=kind, call=told)
-            mark_if_overtaken(session, state, outcome.patch, since=self.started_at)
+            mark_if_overtaken(session, state, after, outcome.patch, since=self.started_at)
             return Answer(outcome.data, outcome.status, made.version)
         self._record(session, kind, told)
         return Answer(outcome.data, outcome.status, session.version)
 
     def _hand_over(
-        self, session: SessionHead, state: State, outcome: Outcome, kind: str, told: Call
+        self, session: SessionHead, state: State, after: State, outcome: Outcome, kind: str, told: Call
     ) -> tuple[int, Link]:
         """Write the cart that is handed over, its link and, where the site wants it so, the session's end: or none.
 
-        ``state`` is the one that the call was carried out on.
+        ``state`` is the one that the call was carried out on, ``after`` what it makes of it.
         """
         require_nothing_stale(state)
         expected = session.version if self.expected_version is None else self.expected_version
         made = change_session(session, expected_version=expected, patch=outcome.patch or {}, kind=kind, call=told)
         version = use_approval(session, state, capability=self.capability.name, version=made.version)
         link = make_link(session, version=version)
-        cart = cart_fingerprint(apply_patch(state, outcome.patch or {}))
+        cart = cart_fingerprint(after)
         link = replace(link, asked=tuple(ask_devices(session, cart)))
         if settings.end_on_handoff:
             version = end_session(session.session_id, reason=EndReason.COMPLETED, expected_version=version).version

@@ -133,7 +133,7 @@ def import_state(
             max_sessions=max_sessions,
             call=call,
         )
-        mark_if_overtaken(read_head(opened.session_id), {}, cast("Patch", state), since=asked_at)
+        mark_if_overtaken(read_head(opened.session_id), {}, state, cast("Patch", state), since=asked_at)
         return Imported(opened, state, describe(wanted, state))
 
     return writing(write)

@@ -25,7 +25,6 @@ from agent_sessions.audit.events import format_time
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import SYSTEM
 from agent_sessions.domain.lifecycle import Status
-from agent_sessions.domain.patch import apply_patch
 from agent_sessions.domain.references import CONSUMER, moved_references, reference, references
 from agent_sessions.exceptions import (
     AgentSessionsError,
@@ -110,22 +109,29 @@ def mark_stale(*, limit: int = 500) -> Marked:
     return Marked(done, run.marked, run.failed, remaining=(stopped or run.is_over) and open_changes().exists())
 
 
-def mark_if_overtaken(head: SessionHead, before: State, patch: Patch, *, since: datetime) -> None:
+def mark_if_overtaken(head: SessionHead, before: State, after: State, patch: Patch, *, since: datetime) -> None:
     """Mark what a change of a session has just come to depend on, if it was reported as changed meanwhile.
 
-    ``before`` is the state that ``patch`` has changed, ``since`` when the store was asked, or before that: the job may
+    ``patch`` has made ``before`` into ``after``; ``since`` is when the store was asked, or before that: the job may
     have passed the session before it depended on the thing. What it was done with before ``since`` the store has taken
     into account. Call it after the change: it looks when that is committed.
     """
     added: tuple[str, ...] = ()
     if "shopping" in patch:
-        added, _ = moved_references(before, apply_patch(before, patch), patch)
+        added, _ = moved_references(before, after, patch)
     if added:
         look = partial(_mark_overtaken, head.session_id, head.merchant, added, since)
         transaction.on_commit(look, using=_alias(), robust=True)
 
 
 def _mark_overtaken(session_id: uuid.UUID, merchant: str, refs: Collection[str], since: datetime) -> None:
+    # Each new line of a cart asks this, and nearly always there is nothing.
+    connection = _rows.write_connection()
+    named = ", ".join(["%s"] * len(refs))
+    sql = f"""SELECT 1 FROM agent_sessions_storechange
+        WHERE ref IN ({named}) AND merchant = %s AND reported_at >= %s LIMIT 1"""  # noqa: S608 - placeholders
+    if not _rows.select(connection, sql, [*refs, merchant, _rows.time_param(connection, since - LAG)]):
+        return
     found = StoreChange.objects.using(_alias()).filter(merchant=merchant, ref__in=refs, reported_at__gte=since - LAG)
     changes = list(found.filter(Q(done_at__isnull=True) | Q(done_at__gte=since)).order_by("id"))
     if changes:
