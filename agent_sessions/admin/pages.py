@@ -21,6 +21,7 @@ from agent_sessions.admin.content import Told, shown_of
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.evidence_page import evidence_page
 from agent_sessions.admin.facts import Fact, facts_of, links_of
+from agent_sessions.admin.proof import proof_page
 from agent_sessions.admin.relations import family_of
 from agent_sessions.admin.timeline import timeline_page
 from agent_sessions.admin.travel import find_version, travel_page
@@ -91,6 +92,7 @@ PAGES = (
     Page("approvals/", "approvals", "approvals", "Approvals"),
     Page("approvals/<uuid:approval_id>/", "approval", "approval", answers=True),
     Page("evidence/", "evidence", "evidence", "Evidence", answers=True, needs=MAY_VIEW),
+    Page("proof/", "proof", "proof", "Proof"),
     Page("artifact", "artifact", "artifact"),
 )
 
@@ -220,6 +222,10 @@ class SessionPages:
     def evidence(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Show what a decision, a payment or an order rested on (A2); by a form with a reason, what is personal too."""
         return evidence_page(_Reading(self._admin, request, session_id), request)
+
+    def proof(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        """Show what proves the history, checked now: the chain, the signed record, the place in the log (A3, A4)."""
+        return proof_page(_Reading(self._admin, request, session_id), request)
 
     def artifact(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Send the signed record of an ended session, opened as far as this reader may see."""

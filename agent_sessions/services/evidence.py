@@ -19,7 +19,7 @@ from agent_sessions.crypto.canonical import canonical_bytes, parse_strict
 from agent_sessions.crypto.signing import read_public_key
 from agent_sessions.domain.evidence import Evidence, Proof
 from agent_sessions.domain.identity import SYSTEM, Actor
-from agent_sessions.exceptions import ArtifactNotReady, InvalidValue
+from agent_sessions.exceptions import ArtifactNotReady, InvalidValue, SessionDamaged
 from agent_sessions.models import AuditEvent
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead, read_head
@@ -134,4 +134,6 @@ def _chain_so_far(head: SessionHead, disclose: str) -> bytes:
     rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(session_id=head.session_id)
     stored = rows.filter(seq__lte=head.head_seq).order_by("seq").values_list("canonical", flat=True)
     events = [bytes(canonical) for canonical in stored]
+    if not events:
+        raise SessionDamaged(head.session_id, "its events are missing")
     return build_open_chain(str(head.session_id), events, openings(head, disclose=disclose, up_to=head.head_seq))
