@@ -57,7 +57,7 @@ DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{_SQLITE}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(_SQLITE)}
 else:
-    # No test takes the power from the server, so none has to wait for its disk.
+    # Nobody has to wait for the disk: tests that take a server down have one of their own.
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("options", "-c synchronous_commit=off")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
