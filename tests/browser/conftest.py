@@ -226,7 +226,7 @@ def chromium() -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def browser(chromium: Chromium, shop: str) -> Iterator[Browser]:  # noqa: ARG001 - it closes before the shop does
+def browser(chromium: Chromium, shop: str) -> Iterator[Browser]:  # noqa: F811 - it closes before the shop does
     """A browser with a profile of its own; at the end of the test it must have had nothing to complain of."""
     one = Browser(chromium)
     try:
