@@ -115,7 +115,7 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "SIGNATURE_DIRECTORIES": (_are_texts, "a list of origins such as 'https://agent.example'"),
     "RETENTION": (lambda value: isinstance(value, Mapping), "a map from rules to what is different"),
     "LEGAL_HOLD_REVIEW_DAYS": (_is_count, "a whole number of days"),
-    "REVEAL_MINUTES": (lambda value: _is_count(value) and value <= 60, "a whole number of minutes, 1 to 60"),
+    "REVEAL_MINUTES": (lambda value: type(value) is int and 1 <= value <= 60, "a whole number of minutes, 1 to 60"),
     "PAYMENT_DATA_EXEMPT": (_are_pointers, "a list of JSON pointers such as '/shopping/lines/*/item'"),
     "LOG_SINKS": (_are_maps, "a list of maps with name, class and the options of the class"),
     "LOG_SINKS_NEEDED": (lambda value: value is None or _is_count(value), "a whole number, 1 or more, or None for all"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from agent_sessions.services._texts import MAX_NOTE
 
 MAY_DECIDE: Final = "agent_sessions.decide_approval"
 _LONGEST_LINE: Final = 1000
+_WRITTEN: Final = {"reason": "agent", "question": "words", "answer": "words"}
+"""The group that each text of an approval belongs to (``domain.privacy.GROUPS``)."""
 _STATUS: Final = {
     ApprovalStatus.PENDING: (wording.WARNING, "waits for the shopper"),
     ApprovalStatus.ESCALATED: (wording.WARNING, "waits for staff"),
@@ -41,9 +43,9 @@ _DONE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRow:
-    """An approval in words. ``reason``, ``question`` and ``answer`` are empty for readers who may not see them.
+    """An approval in words. ``reason``, ``question`` and ``answer`` are empty for readers to whom they are masked.
 
-    ``erased`` says that and why they were erased.
+    ``masked`` names those that are, ``erased`` says that and why they were erased.
     """
 
     id: str
@@ -64,6 +66,7 @@ class ApprovalRow:
     reason: str
     question: str
     answer: str
+    masked: Sequence[str]
     erased: str
 
 
@@ -78,9 +81,11 @@ def approval_of(head: SessionHead, approval_id: uuid.UUID) -> ApprovalView:
     return found
 
 
-def row_of(approval: ApprovalView, *, with_words: bool) -> ApprovalRow:
-    """Describe an approval; ``with_words`` with what the agent and the human wrote."""
+def row_of(approval: ApprovalView, groups: Set[str]) -> ApprovalRow:
+    """Describe an approval, with what the agent (``agent``) and people (``words``) wrote if that is in ``groups``."""
     tone, told = _STATUS[approval.status]
+    wrote = {"reason": approval.reason, "question": approval.question, "answer": approval.answer}
+    shown = {name: text if _WRITTEN[name] in groups else "" for name, text in wrote.items()}
     return ApprovalRow(
         id=str(approval.id),
         standing=wording.mark(tone, told),
@@ -97,9 +102,10 @@ def row_of(approval: ApprovalView, *, with_words: bool) -> ApprovalRow:
         decided=None if approval.decided_at is None else wording.moment(approval.decided_at),
         took="" if approval.time_taken is None else wording.span(approval.time_taken),
         by=wording.actor_words(approval.decided_by) if approval.decided_by else "",
-        reason=_lines(approval.reason) if with_words else "",
-        question=_lines(approval.question) if with_words else "",
-        answer=_lines(approval.answer) if with_words else "",
+        reason=_lines(shown["reason"]),
+        question=_lines(shown["question"]),
+        answer=_lines(shown["answer"]),
+        masked=[name for name, text in wrote.items() if text and not shown[name]],
         erased="" if approval.erased is None else approval.erased.text,
     )
 

@@ -1,14 +1,15 @@
 """What a session holds, as a shopper sees it, and how much of it a reader may see.
 
 Everybody who may see a session sees its cart (items, prices, discounts, delivery) and what the shop and its policies
-did about it (payments, approvals, holds, stock, what is stale). What people and agents wrote in their own words
-(purpose, instructions, messages, the agent's variables, its reasons) and what is known of the customer is for readers
-with a permission of its own.
+did about it (payments, approvals, holds, stock, what is stale). The rest is masked, group by group
+(``domain.privacy.GROUPS``), for whoever has not had it revealed: what people and agents wrote in their own words, what
+is known of the customer, what the agent kept and tried.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from msgspec import UNSET
 from agent_sessions.domain.differences import describe
 from agent_sessions.domain.leaves import alike
 from agent_sessions.domain.money import format_money
+from agent_sessions.domain.privacy import GROUPS
 from agent_sessions.domain.slices.shopping import Line, Quote, Shopping
 from agent_sessions.domain.text import clipped
 from agent_sessions.types import JSONValue, State
@@ -66,6 +68,17 @@ _NAMES = {
     "stale": "Further details of what is stale",
 }
 """What people call the private part of each slice but the cart."""
+_INSTRUCTIONS = "Instructions"
+_FURTHER = "Further details of the cart"
+_OTHER = "Other content"
+_GROUPS: dict[str, str] = {
+    _INSTRUCTIONS: "words",
+    _NAMES["conversation"]: "words",
+    _NAMES["customer"]: "customer",
+    _NAMES["facts"]: "customer",
+    _FURTHER: "customer",
+}
+"""The group of each private part by its name; the others are the agent's."""
 _LONGEST_LINE = 4000
 _ENTRIES = ("lines", "discounts", "vouchers")
 _QUOTED = frozenset({"subtotal", "shipping", "tax", "tax_included"})
@@ -100,7 +113,7 @@ class Cart:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One change in a sentence; ``hidden`` if it only says that something changed which the reader may not see."""
+    """One change in a sentence; ``hidden`` if it only says that something changed which is masked for the reader."""
 
     kind: str
     text: str
@@ -115,12 +128,12 @@ class Words:
     text: str
 
 
-def shown_of(state: State | None, *, everything: bool) -> dict[str, Any]:
-    """Return what a page shows of a state: its cart, what was decided about it, and with ``everything`` the words."""
+def shown_of(state: State | None, groups: Set[str]) -> dict[str, Any]:
+    """Return what a page shows of a state: its cart, what was decided about it, and of ``groups`` the words."""
     return {
         "cart": None if state is None else cart_of(state),
         "standing": [] if state is None else standing_of(state),
-        "words": words_of(state) if state is not None and everything else [],
+        "words": words_of(state, groups) if state is not None else [],
     }
 
 
@@ -152,29 +165,42 @@ def cart_of(state: State) -> Cart:
     )
 
 
-def document_of(state: State, *, everything: bool) -> tuple[str, list[str]]:
-    """Return a state as JSON, as far as the reader may see it, and the names of the parts that are left out."""
-    shown = state if everything else _open_parts(state)
-    return _written(shown), [] if everything else [name for name, value in _private_parts(state).items() if value]
+def document_of(state: State, groups: Set[str]) -> tuple[str, list[str]]:
+    """Return a state as JSON, as far as ``groups`` let one see it, and the names of the parts that are left out."""
+    return _written(_visible(state, groups)), masked_parts(state, groups)
 
 
-def told(before: State, after: State, *, everything: bool) -> list[Told]:
-    """Say what changed between two states; without ``everything``, of what is private only that it changed."""
-    if everything:
-        return [Told(change.kind, change.text) for change in describe(before, after)]
-    changes = [Told(change.kind, change.text) for change in describe(_open_parts(before), _open_parts(after))]
+def masked_parts(state: State, groups: Set[str]) -> list[str]:
+    """Return the names of what is in a state and not in ``groups``."""
+    return [name for name, value in _private_parts(state).items() if value and group_of(name) not in groups]
+
+
+def group_of(part: str) -> str:
+    """Return the group that a private part belongs to, by its name."""
+    return _GROUPS.get(part, "agent")
+
+
+def told(before: State, after: State, groups: Set[str]) -> list[Told]:
+    """Say what changed between two states; of what is not in ``groups`` only that it changed."""
+    changes = [Told(change.kind, change.text) for change in describe(_visible(before, groups), _visible(after, groups))]
+    if groups >= set(GROUPS):
+        return changes
     one, other = _private_parts(before), _private_parts(after)
     changes += [
-        Told("sealed.changed", f"{name} changed", hidden=True)
+        Told("masked.changed", f"{name} changed", hidden=True)
         for name in one
-        if not alike(one[name] or None, other[name] or None)
+        if group_of(name) not in groups and not alike(one[name] or None, other[name] or None)
     ]
     return changes
 
 
-def words_of(state: State) -> list[Words]:
-    """Return what is private in a state, for readers who may see it."""
-    return [Words(name, _written(value)) for name, value in _private_parts(state).items() if value]
+def words_of(state: State, groups: Set[str]) -> list[Words]:
+    """Return what is private in a state and in one of the ``groups``."""
+    return [
+        Words(name, _written(value))
+        for name, value in _private_parts(state).items()
+        if value and group_of(name) in groups
+    ]
 
 
 def _row(line: Line) -> CartRow:
@@ -236,15 +262,28 @@ def _private_parts(state: State) -> dict[str, Any]:
             if field == "quote" and isinstance(sums, dict) and not (sums.keys() - _QUOTED):
                 continue
             further[field] = rest
-    parts: dict[str, Any] = {"Instructions": shopping.get("instructions")}
+    parts: dict[str, Any] = {_INSTRUCTIONS: shopping.get("instructions")}
     parts |= {name: _undecided(state, slice_name) for slice_name, name in _NAMES.items()}
-    parts["Further details of the cart"] = further
-    parts["Other content"] = {name: value for name, value in state.items() if name not in (*_NAMES, "shopping")}
+    parts[_FURTHER] = further
+    parts[_OTHER] = {name: value for name, value in state.items() if name not in (*_NAMES, "shopping")}
     return parts
 
 
-def _open_parts(state: State) -> State:
-    return {"shopping": _open_cart(state), **_decided(state)}
+def _visible(state: State, groups: Set[str]) -> State:
+    """Return a state as far as ``groups`` let one see it, and what everybody sees."""
+    if groups >= set(GROUPS):
+        return state
+    shopping, cart = _map(state.get("shopping")), _open_cart(state)
+    if group_of(_FURTHER) in groups:
+        cart = {field: value for field, value in shopping.items() if field not in _FREE}
+    if group_of(_INSTRUCTIONS) in groups:
+        cart |= {field: shopping[field] for field in _FREE & shopping.keys()}
+    revealed = {
+        name: value
+        for name, value in state.items()
+        if name != "shopping" and group_of(_NAMES.get(name, _OTHER)) in groups
+    }
+    return {"shopping": cart, **_decided(state), **revealed}
 
 
 def _decided(state: State) -> State:

@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponse:
-    """Show evidence, or send it as JSON (``as=json``). A form with a reason shows what is personal, too."""
-    personal, subject = request.method == "POST", subject_of(request)
-    if not request.user.has_perm(MAY_VIEW) or (personal and not page.may_read_content):
+    """Show evidence, or send it as JSON (``as=json``): with what is personal while all is revealed to who asks."""
+    if not request.user.has_perm(MAY_VIEW):
         raise PermissionDenied
-    whole = (request.POST if personal else request.GET).get("as") == "json"
+    subject, whole = subject_of(request), request.GET.get("as") == "json"
     context: dict[str, Any] = {
         "export_url": page.export_url if request.user.has_perm(MAY_EXPORT) else "",
         "query": query_of(subject),
@@ -30,16 +29,13 @@ def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponse:
         found = services.get_evidence(
             page.session.pk,
             subject,
-            personal=personal,
-            reason=request.POST.get("reason", "").strip(),
+            personal=page.masks.sees_everything and not page.erased,
+            reason=f"as event {page.masks.by} of the session's history says",
             actor=Actor("staff", str(request.user.pk)),
             with_document=whole,
         )
     except InvalidValue as error:
-        unsaid = error.path == "/reason"
-        title = "Nothing was shown" if unsaid else "There is no such evidence"
-        status = 422 if unsaid else 404
-        return page.shown("evidence", status=status, problem=error.problem, problem_title=title, **context)
+        return page.shown("evidence", status=404, problem=error.problem, **context)
     except AgentSessionsError as error:
         page.note(error)
         return page.shown("evidence", status=409, **context)

@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_date
 from agent_sessions import services
 from agent_sessions.admin.approvals import refusal
 from agent_sessions.admin.evidence import MAY_EXPORT
+from agent_sessions.admin.revealing import MAY_REVEAL
 from agent_sessions.domain.identity import Actor
 from agent_sessions.exceptions import AgentSessionsError, InvalidValue
 from agent_sessions.selectors import Selection
@@ -25,7 +26,6 @@ from agent_sessions.selectors import Selection
 if TYPE_CHECKING:
     from agent_sessions.admin.sessions import SessionAdmin
 
-MAY_READ_CONTENT: Final = "agent_sessions.view_session_content"
 LIMIT: Final = 200
 """Sessions of one bundle; more are for the command, which nobody waits for in a browser."""
 _FIELDS: Final = ("consumer", "order", "agent", "parent_request", "sessions", "start", "end", "merchant", "reason")
@@ -43,7 +43,7 @@ class ExportPage:
         if request.method != "POST":
             return self._shown(request, request.GET)
         personal = bool(request.POST.get("personal"))
-        if personal and not request.user.has_perm(MAY_READ_CONTENT):
+        if personal and not request.user.has_perm(MAY_REVEAL):
             raise PermissionDenied
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
         try:
@@ -77,7 +77,7 @@ class ExportPage:
                 "given": {name: given.get(name, "") for name in _FIELDS},
                 "problem": problem,
                 "limit": LIMIT,
-                "may_read_content": request.user.has_perm(MAY_READ_CONTENT),
+                "may_reveal": request.user.has_perm(MAY_REVEAL),
                 "list_url": reverse(f"{self._admin.admin_site.name}:agent_sessions_session_changelist"),
                 "crumbs_are_a_list": django.VERSION >= (6, 1),
             },

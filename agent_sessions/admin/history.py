@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,8 @@ def lines(documents: Sequence[Any], changes: Mapping[int, Sequence[Told]]) -> li
     return [_line(document if isinstance(document, dict) else {}, changes) for document in documents]
 
 
-def changes_by_version(steps: Sequence[Step], *, everything: bool) -> dict[int, list[Told]]:
-    return {step.number: told(step.before, step.after, everything=everything) for step in steps}
+def changes_by_version(steps: Sequence[Step], groups: Set[str]) -> dict[int, list[Told]]:
+    return {step.number: told(step.before, step.after, groups) for step in steps}
 
 
 def _line(event: Mapping[str, Any], changes: Mapping[int, Sequence[Told]]) -> Line:

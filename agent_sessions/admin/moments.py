@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -25,33 +25,42 @@ _APPROVAL_TONES: Final = {
 _CHECKOUT: Final = "checkout"
 
 
-def standing_at(state: State, moment: datetime, *, everything: bool) -> dict[str, list[dict[str, Any]]]:
+def standing_at(state: State, moment: datetime, groups: Set[str]) -> dict[str, list[dict[str, Any]]]:
     """Return the payments, approvals, holds and stale parts of a state, as they stood at ``moment``.
 
-    With ``everything`` its steps too.
+    With the group ``agent`` its steps too.
     """
     decisions, inventory = _map(state.get("decisions")), _map(state.get("inventory"))
+    steps = _entries(_map(state.get("recovery")), "steps") if "agent" in groups else []
     return {
         "payments": [_payment(one) for _, one in _entries(decisions, "payments")],
         "approvals": [_approval(one, moment) for _, one in _entries(decisions, "approvals")],
         "holds": [_hold(one, moment) for _, one in _entries(inventory, "holds")],
         "stale": [_stale(one) for _, one in _entries(_map(state.get("stale")), "parts")],
-        "steps": [_step(name, one) for name, one in _entries(_map(state.get("recovery")), "steps") if everything],
+        "steps": [_step(name, one) for name, one in steps],
     }  # fmt: skip
 
 
 def known_of(
-    state: State, moment: datetime, turns: Sequence[Turn], asked: Sequence[ApprovalView], *, erased: str
+    state: State,
+    moment: datetime,
+    turns: Sequence[Turn],
+    asked: Sequence[ApprovalView],
+    groups: Set[str],
+    *,
+    erased: str,
 ) -> dict[str, Any]:
-    """Return what the agent knew at ``moment``, and what it had made of it.
+    """Return what the agent knew at ``moment``, and what it had made of it, as far as ``groups`` let one see it.
 
     That is what the shopper had told it, facts, stock, the conversation, what people had answered, and its advice.
     """
     shopping, decisions = _map(state.get("shopping")), _map(state.get("decisions"))
+    recommended = _entries(decisions, "recommendations") if "agent" in groups else []
+    facts = _entries(_map(state.get("facts")), "known") if "customer" in groups else []
     return {
-        "instructions": clipped(str(shopping.get("instructions", "")), 2000),
-        "recommendations": [_recommendation(one) for _, one in _entries(decisions, "recommendations")],
-        "facts": [_fact(name, one, moment) for name, one in _entries(_map(state.get("facts")), "known")],
+        "instructions": clipped(str(shopping.get("instructions", "")), 2000) if "words" in groups else "",
+        "recommendations": [_recommendation(one) for _, one in recommended],
+        "facts": [_fact(name, one, moment) for name, one in facts],
         "stock": [_stock(item, one, moment) for item, one in _entries(_map(state.get("inventory")), "stock")],
         "turns": [
             {
@@ -72,23 +81,24 @@ def known_of(
     }  # fmt: skip
 
 
-def payment_of(state: State, *, everything: bool) -> dict[str, Any]:
+def payment_of(state: State, groups: Set[str]) -> dict[str, Any]:
     """Return what a state says of why one pays as one does, and the ``capabilities`` whose calls were decided on.
 
-    With ``everything`` also what the agent tried instead, and how sure it was.
+    With the group ``agent`` also what the agent tried instead, and how sure it was.
     """
+    tells = "agent" in groups
     decisions, checkout = _map(state.get("decisions")), _map(state.get("checkout"))
     payments = [(key, one) for key, one in _entries(decisions, "payments")]
     policies = _entries(decisions, "policies")
     named = {_text(one, "capability", 64) for _, one in policies}
-    fallbacks = [_fallback(one) for _, one in _entries(decisions, "fallbacks")] if everything else []
+    fallbacks = [_fallback(one) for _, one in _entries(decisions, "fallbacks")] if tells else []
     steps = [
         {"step": clipped(name), "tried": [(clipped(way), clipped(str(what))) for way, what in sorted(tried.items())]}
         for name, one in _entries(_map(state.get("recovery")), "steps")
-        if everything and (tried := _map(one.get("tried")))
+        if tells and (tried := _map(one.get("tried")))
     ]
     return {
-        "method": _text(checkout, "method") if everything else "",
+        "method": _text(checkout, "method") if tells else "",
         "attempts": [{**_payment(one), "id": key} for key, one in payments],
         "policies": [
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,8 +23,10 @@ from agent_sessions.admin.evidence_page import evidence_page
 from agent_sessions.admin.facts import Fact, facts_of, links_of
 from agent_sessions.admin.proof import proof_page
 from agent_sessions.admin.relations import family_of
+from agent_sessions.admin.revealing import EVERYTHING, masks_of, reveal_page
 from agent_sessions.admin.timeline import timeline_page
 from agent_sessions.admin.travel import find_version, travel_page
+from agent_sessions.conf import settings
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import (
@@ -39,14 +41,13 @@ from agent_sessions.exceptions import (
     VersionNotFound,
 )
 from agent_sessions.models import Session
-from agent_sessions.selectors import ErasedNote, SessionHead, admin_lists
+from agent_sessions.selectors import ApprovalView, ErasedNote, SessionHead, admin_lists
 from agent_sessions.selectors._keys import DataClass
 
 if TYPE_CHECKING:
     from agent_sessions.admin.sessions import SessionAdmin
 
 T = TypeVar("T")
-MAY_READ_CONTENT = "agent_sessions.view_session_content"
 _LATEST = 10
 _EVENTS = 50
 _VERSIONS = 20
@@ -91,9 +92,10 @@ PAGES = (
     Page("conversation/", "conversation", "conversation", "Conversation"),
     Page("approvals/", "approvals", "approvals", "Approvals"),
     Page("approvals/<uuid:approval_id>/", "approval", "approval", answers=True),
-    Page("evidence/", "evidence", "evidence", "Evidence", answers=True, needs=MAY_VIEW),
+    Page("evidence/", "evidence", "evidence", "Evidence", needs=MAY_VIEW),
     Page("proof/", "proof", "proof", "Proof"),
     Page("artifact", "artifact", "artifact"),
+    Page("reveal/", "reveal", "reveal", answers=True),
 )
 
 
@@ -117,7 +119,7 @@ class SessionPages:
         head = page.head
         state = page.read(lambda: selectors.current_state(head).state)
         purpose = None
-        if page.may_read_content and state is not None:
+        if page.masks.sees("words") and state is not None:
             purpose = page.read(lambda: str(selectors.private_values(head, 1).get("purpose", "")))
         facts: list[Fact] = facts_of(page.session, head)
         return page.shown(
@@ -127,7 +129,7 @@ class SessionPages:
             links=links_of(admin_lists.handed_over(session_id)),
             lines=page.lines(before=head.head_seq + 1, limit=_LATEST),
             family=family_of(head),
-            **shown_of(state, everything=page.may_read_content),
+            **shown_of(state, page.masks.shown),
         )
 
     def versions(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
@@ -170,7 +172,7 @@ class SessionPages:
         page = _Reading(self._admin, request, session_id)
         after = max(_whole(request.GET.get("after", "")) or 0, 0)
         found = None
-        if page.may_read_content:
+        if page.masks.sees("words"):
             found = page.read(lambda: selectors.messages(page.head, after=after, limit=_TURNS + 1))
         turns = [
             {
@@ -189,8 +191,7 @@ class SessionPages:
     def approvals(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         page = _Reading(self._admin, request, session_id)
         found = page.read(lambda: selectors.approvals_of(page.head)) or []
-        with_words = page.may_read_content or page.may_decide
-        return page.shown("approvals", rows=[row_of(one, with_words=with_words) for one in found])
+        return page.shown("approvals", rows=[row_of(one, page.words_of(one)) for one in found])
 
     def approval(self, request: HttpRequest, session_id: uuid.UUID, approval_id: uuid.UUID) -> HttpResponse:
         """Show what is asked; take the answer of who may decide (L5)."""
@@ -214,23 +215,27 @@ class SessionPages:
             "approval",
             status=status,
             crumb="Approval",
-            row=row_of(approval, with_words=page.may_read_content or page.may_decide),
+            row=row_of(approval, page.words_of(approval)),
             cart=page.read(lambda: cart_of_row(approval)),
             problem=problem,
         )
 
     def evidence(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
-        """Show what a decision, a payment or an order rested on (A2); by a form with a reason, what is personal too."""
+        """Show what a decision, a payment or an order rested on (A2); what is personal while it is revealed."""
         return evidence_page(_Reading(self._admin, request, session_id), request)
 
     def proof(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Show what proves the history, checked now: the chain, the signed record, the place in the log (A3, A4)."""
         return proof_page(_Reading(self._admin, request, session_id), request)
 
+    def reveal(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        """Reveal what is masked to one of the staff, or mask it again (A9)."""
+        return reveal_page(_Reading(self._admin, request, session_id), request)
+
     def artifact(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
-        """Send the signed record of an ended session, opened as far as this reader may see."""
+        """Send the signed record of an ended session: with nothing opened, or all if all is revealed to this reader."""
         page = _Reading(self._admin, request, session_id)
-        disclose = "all" if page.may_read_content else "none"
+        disclose = "all" if page.masks.sees_everything else "none"
         try:
             document = services.get_artifact(session_id, disclose=disclose)
         except (AgentSessionsError, ValueError) as error:
@@ -249,7 +254,6 @@ class _Reading:
             raise PermissionDenied
         self._admin, self._request = model_admin, request
         self.notices: list[Notice] = []
-        self.may_read_content = request.user.has_perm(MAY_READ_CONTENT)
         self.may_decide = request.user.has_perm(MAY_DECIDE)
         session = admin_lists.listed_sessions().filter(pk=session_id).first()
         if session is None:
@@ -260,6 +264,7 @@ class _Reading:
         except SessionNotFound as error:
             raise Http404(error.message) from None
         self.erased = selectors.erased(self.head)
+        self.masks = masks_of(request, self.head, self.erased)
         self.notices += [_erased_notice(note) for note in self.erased.values()]
         if self.head.status is Status.QUARANTINED:
             self.note(SessionQuarantined(session_id, "it was found damaged and is closed until someone has looked"))
@@ -284,6 +289,10 @@ class _Reading:
         note = self.erased.get(data_class)
         return "" if note is None else note.text
 
+    def words_of(self, approval: ApprovalView) -> Set[str]:
+        """Return the groups of an approval's words that are shown: all to who may answer it, while it waits."""
+        return EVERYTHING if self.may_decide and approval.waits else self.masks.shown
+
     def window(self, latest: int, size: int) -> tuple[int, int]:
         """Return the first and last number on the page: those before ``?before=``, or the latest."""
         before = _whole(self._request.GET.get("before", "")) or latest + 1
@@ -295,7 +304,7 @@ class _Reading:
         if self.head.status is Status.QUARANTINED:
             return {}
         steps = self.read(lambda: admin_lists.steps(self.head, after=first - 1, limit=last - first + 1))
-        return history.changes_by_version(steps or [], everything=self.may_read_content)
+        return history.changes_by_version(steps or [], self.masks.shown)
 
     def lines(self, *, before: int, limit: int, with_changes: bool = True) -> list[history.Line]:
         """Return up to ``limit`` events with a number below ``before``, latest first."""
@@ -339,7 +348,10 @@ class _Reading:
                 "notices": self.notices,
                 "tabs": tabs,
                 "here": here,
-                "may_read_content": self.may_read_content,
+                "masks": self.masks,
+                "reveal_url": self.url("reveal"),
+                "reveal_minutes": settings.reveal_time.seconds // 60,
+                "here_url": self._request.get_full_path(),
                 "may_decide": self.may_decide,
                 "content_erased": self.erased_words("content"),
                 "personal_erased": self.erased_words("personal"),

@@ -16,12 +16,14 @@ from django.utils.safestring import SafeString
 from agent_sessions.admin import history, wording
 from agent_sessions.admin.content import Told
 from agent_sessions.admin.pictures import FAMILY_NAMES, Picture, picture_of
+from agent_sessions.admin.revealing import reveal_words
 from agent_sessions.domain.calls import APPROVAL_GRANTED, APPROVAL_REJECTED, APPROVAL_REQUESTED
 from agent_sessions.domain.families import FAMILIES
 from agent_sessions.domain.identity import ACTOR_KINDS
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.selectors import audit, outline, timeline
+from agent_sessions.selectors.reveals import REVEALED
 from agent_sessions.selectors.timeline import Choice, Entry, TimelinePage
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     found = page.read(
         lambda: timeline.timeline(
             page.head, choice=choice, before=_whole(query, "before"), after=_whole(query, "after"), limit=SHOWN,
-            words=page.may_read_content,
+            words=page.masks.sees("words"),
         )
     )  # fmt: skip
     found = found or TimelinePage((), None, None)
@@ -199,7 +201,7 @@ def _groups(page: _Reading, entries: Sequence[Entry]) -> list[Group]:
     if made and max(made) - min(made) < _WIDEST:
         changes = page.changes(min(made), max(made))
     private: Mapping[int, Mapping[str, Any]] = {}
-    if entries and page.may_read_content and not page.erased and page.head.status is not Status.QUARANTINED:
+    if entries and page.masks.sees("words") and not page.erased and page.head.status is not Status.QUARANTINED:
         private = page.read(lambda: audit.sealed_parts(page.head, [entry.seq for entry in entries])) or {}
     groups = []
     for _, members in groupby(entries, key=lambda entry: (entry.call is None, entry.call or entry.seq)):
@@ -225,7 +227,7 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
         who=wording.actor_words(entry.actor),
         capability=clipped(entry.capability),
         method=clipped(entry.method),
-        params=history.params_words(params),
+        params=reveal_words(params) if entry.kind == REVEALED else history.params_words(params),
         refusal=_refusal(entry),
         failed=entry.failed or any(one.kind in _WRONG for one in changed or ()),
         took="" if entry.took is None else wording.length(entry.took),
@@ -288,7 +290,7 @@ def _attempt(entry: Entry) -> str:
 
 
 def _said(page: _Reading, entry: Entry) -> str:
-    if entry.turn is None or not page.may_read_content:
+    if entry.turn is None or not page.masks.sees("words"):
         return ""
     return page.erased_words("personal") if entry.turn.erased else history.spoken(entry.turn.content)[:_LONGEST]
 

@@ -5,6 +5,7 @@ All of it is read from the history; nothing is run again. The address holds the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.moments import known_of, payment_of, standing_at
 from agent_sessions.admin.timeline import drawn
 from agent_sessions.domain.text import clipped
-from agent_sessions.selectors import outline, timeline
+from agent_sessions.selectors import ApprovalView, Turn, outline, timeline
 from agent_sessions.selectors.timeline import Entry
 from agent_sessions.types import State
 
@@ -66,8 +67,8 @@ def travel_page(page: _Reading, request: HttpRequest, number: int) -> HttpRespon
         link=lambda _seq, version: _address(page, max(version, 1), kept),
         shown=None if made is None else (made.at, made.at),
     )
-    everything = page.may_read_content
-    document, left_out = ("", list[str]()) if state is None else document_of(state, everything=everything)
+    groups = page.masks.shown
+    document, left_out = ("", list[str]()) if state is None else document_of(state, groups)
     return page.shown(
         "at",
         crumb=f"Version {number}",
@@ -78,16 +79,16 @@ def travel_page(page: _Reading, request: HttpRequest, number: int) -> HttpRespon
         compare=kept,
         other=other,
         to_now=other > number,
-        differences=_differences(state, before, forwards=other < number, everything=everything),
+        differences=_differences(state, before, groups, forwards=other < number),
         comparisons=_comparisons(page, number, other, latest),
         evidence_url=page.url("evidence") if request.user.has_perm(MAY_VIEW) else "",
         document=document,
         left_out=left_out,
-        standing_then=None if state is None or made is None else standing_at(state, made.at, everything=everything),
+        standing_then=None if state is None or made is None else standing_at(state, made.at, groups),
         known=_known(page, state, made),
         payment=_payment(page, state, made),
         **_steps(page, number, latest, kept),
-        **shown_of(state, everything=everything),
+        **shown_of(state, groups),
     )
 
 
@@ -144,13 +145,13 @@ def _made(entry: Entry) -> dict[str, Any]:
 
 
 def _differences(
-    state: State | None, other: State | None, *, forwards: bool, everything: bool
+    state: State | None, other: State | None, groups: Set[str], *, forwards: bool
 ) -> list[dict[str, Any]] | None:
     """Say what changed from the older of two states to the newer one; None if one of them cannot be read."""
     if state is None or other is None:
         return None
     old, new = (other, state) if forwards else (state, other)
-    return [_difference(one) for one in told(old, new, everything=everything)]
+    return [_difference(one) for one in told(old, new, groups)]
 
 
 def _difference(one: Told) -> dict[str, Any]:
@@ -160,18 +161,21 @@ def _difference(one: Told) -> dict[str, Any]:
 
 def _known(page: _Reading, state: State | None, made: Entry | None) -> dict[str, Any] | None:
     """What the agent had before it: facts, what was said, and what people had answered."""
-    if state is None or made is None or not page.may_read_content:
+    if state is None or made is None:
         return None
-    turns = page.read(lambda: timeline.turns_up_to(page.head, made.seq)) or []
-    asked = page.read(lambda: selectors.approvals_of(page.head)) or []
-    return known_of(state, made.at, turns, asked, erased=page.erased_words("personal"))
+    turns: Sequence[Turn] = ()
+    asked: Sequence[ApprovalView] = ()
+    if page.masks.sees("words"):
+        turns = page.read(lambda: timeline.turns_up_to(page.head, made.seq)) or ()
+        asked = page.read(lambda: selectors.approvals_of(page.head)) or ()
+    return known_of(state, made.at, turns, asked, page.masks.shown, erased=page.erased_words("personal"))
 
 
 def _payment(page: _Reading, state: State | None, made: Entry | None) -> dict[str, Any] | None:
     """What had led to the way of paying: attempts, fallbacks, and the last decisions about the calls for it."""
     if state is None or made is None:
         return None
-    found = payment_of(state, everything=page.may_read_content)
+    found = payment_of(state, page.masks.shown)
     calls = timeline.last_entries(page.head, up_to=made.seq, capabilities=found["capabilities"])
     return {**found, "calls": [_call(one) for one in calls]}
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from agent_sessions import services
 from agent_sessions.domain.calls import Call
+from agent_sessions.domain.privacy import GROUPS
 from agent_sessions.models import Session
 from agent_sessions.services import OpenedSession
 from tests.shopping import line
@@ -41,7 +42,7 @@ def staff(db: None) -> Client:
 
 @pytest.fixture
 def reader(db: None) -> Client:
-    """Somebody who may see sessions and their content."""
+    """Somebody who may see sessions and have their content revealed, see ``reveal``."""
     return person("ada", "view_session", "view_session_content")
 
 
@@ -65,6 +66,12 @@ def shopped(opened: Callable[..., OpenedSession]) -> OpenedSession:
     services.add_message(one.session_id, role="user", content="It is for my mother")
     services.add_message(one.session_id, role="agent", content="How about a teapot?")
     return one
+
+
+def reveal(client: Client, one: object, *groups: str, reason: str = "Case 4") -> None:
+    """Have groups of a session revealed to whose browser it is; all without any."""
+    form = {"group": groups or GROUPS, "reason": reason}
+    assert client.post(url("reveal", one), form).status_code == 302
 
 
 def url(page: str, *args: object) -> str:

@@ -24,7 +24,7 @@ from agent_sessions.models import Session, SiteEvent
 from agent_sessions.selectors import Subject
 from agent_sessions.services import OpenedSession
 from agent_sessions.services.erasing import Grounds, erase
-from tests.admin.conftest import person, text, url
+from tests.admin.conftest import person, reveal, text, url
 from tests.buying import CUSTOMER, INSTRUCTIONS, PURPOSE, REASON, Bought, asked_for
 from tests.buying import bought as bought
 from tests.buying import selling as selling
@@ -74,38 +74,35 @@ def test_an_order_reads_as_a_sheet(auditor: Client, bought: Bought) -> None:
         assert said in told, told
 
 
-def test_what_is_personal_is_withheld_and_shown_for_a_reason(auditor: Client, officer: Client, bought: Bought) -> None:
+def test_what_is_personal_is_withheld_until_all_is_revealed(auditor: Client, officer: Client, bought: Bought) -> None:
     """A9"""
     address = f"{url('evidence', bought.session_id)}?order=A-1"
+    reveal(officer, bought.session_id, "words", "agent")
     for client in (auditor, officer):
         page = text(client, address)
         for private in PRIVATE:
             assert private not in page
         assert "withheld: what is personal was not asked for" in page
-    assert 'name="reason"' in text(officer, address)
-    assert 'name="reason"' not in text(auditor, address)
-    assert auditor.post(address, {"reason": "Case 4"}).status_code == 403
+        assert client.post(address, {"reason": "Case 4"}).status_code == 405
     assert not SiteEvent.objects.exists()
 
-    refused = officer.post(address, {"reason": "  "})
-    assert refused.status_code == 422
-    assert "Say in 1 to 200 characters why" in refused.content.decode()
-    assert not SiteEvent.objects.exists()
-
-    shown = officer.post(address, {"reason": "Case 4"}).content.decode()
+    reveal(officer, bought.session_id, "customer")
+    seq = selectors.read_head(bought.session_id).head_seq
+    shown = text(officer, address)
     for private in PRIVATE:
         assert private in shown
+        assert private not in text(auditor, address)
     event = json.loads(bytes(SiteEvent.objects.get().canonical))
     user = officer.session["_auth_user_id"]
     assert (event["kind"], event["actor"], event["params"]["reason"]) == (
         "evidence.disclosed",
         f"staff:{user}",
-        "Case 4",
+        f"as event {seq} of the session's history says",
     )
 
 
 def test_the_download_is_the_document(auditor: Client, officer: Client, bought: Bought) -> None:
-    """A2: whole, with the artifact, and with what is personal only by the form."""
+    """A2: whole, with the artifact, and with what is personal only while that is revealed."""
     address = url("evidence", bought.session_id)
     response = auditor.get(f"{address}?payment=p2&as=json")
     assert response.headers["Content-Type"] == "application/json"
@@ -113,7 +110,8 @@ def test_the_download_is_the_document(auditor: Client, officer: Client, bought: 
     expected = services.get_evidence(bought.session_id, Subject("payment", "p2"))
     assert response.content == services.evidence_bytes(expected)
     assert REASON not in response.content.decode()
-    opened = officer.post(f"{address}?order=A-1", {"reason": "Case 4", "as": "json"})
+    reveal(officer, bought.session_id)
+    opened = officer.get(f"{address}?order=A-1&as=json")
     assert json.loads(opened.content)["approvals"][0]["reason"] == REASON
 
 
@@ -124,7 +122,7 @@ def test_it_needs_a_permission_of_its_own(bought: Bought, codenames: tuple[str, 
     address = url("evidence", bought.session_id)
     for one in (address, f"{address}?as=json", url("export")):
         assert client.get(one).status_code == 403
-        assert client.post(one, {"reason": "x", "order": "A-1"}).status_code == 403
+    assert client.post(url("export"), {"reason": "x", "order": "A-1"}).status_code == 403
     if "view_session" in codenames:
         assert "evidence/" not in text(client, url("change", bought.session_id))
         assert url("export") not in text(client, url("changelist"))
@@ -151,7 +149,7 @@ def test_a_subject_that_there_is_not_is_said(auditor: Client, bought: Bought, qu
     assert f"Session {bought.session_id} has" in page
 
 
-def test_hostile_text_is_text(officer: Client, opened: Callable[..., OpenedSession]) -> None:
+def test_hostile_text_is_text(auditor: Client, officer: Client, opened: Callable[..., OpenedSession]) -> None:
     """Scripts and marks that turn the direction of text, in everything that agents and shoppers write."""
     rtl = f"{HOSTILE}\u202egpj"
     one = opened(agent=Agent(HOSTILE, HOSTILE, HOSTILE), purpose=rtl, merchant=HOSTILE, parent_request=HOSTILE)
@@ -172,9 +170,10 @@ def test_hostile_text_is_text(officer: Client, opened: Callable[..., OpenedSessi
         "stale": {"parts": {HOSTILE: {"kind": "item", "ref": rtl, "what": rtl, "since": "2026-03-02T10:00:00Z"}}},
     }
     services.change_session(one.session_id, expected_version=1, patch=patch, note=rtl)
+    reveal(officer, one.session_id)
     for query in ("", "?decision=2", "?payment=" + HOSTILE):
         address = url("evidence", one.session_id) + query
-        for page in (text(officer, address), officer.post(address, {"reason": "Case 4"}).content.decode()):
+        for page in (text(auditor, address), text(officer, address)):
             assert "<script>alert" not in page
             assert "\u202e" not in page
             assert html.escape(HOSTILE) in page

@@ -20,7 +20,7 @@ from agent_sessions.models import SessionKey
 from agent_sessions.selectors import read_head
 from agent_sessions.services import OpenedSession
 from agent_sessions.services.handoffs import make_link
-from tests.admin.conftest import text, url
+from tests.admin.conftest import reveal, text, url
 from tests.shopping import basket, line, variables
 from tests.tampering import Tamper, flipped
 
@@ -128,6 +128,7 @@ def test_the_conversation_comes_in_pages(
     reader: Client, shopped: OpenedSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "_TURNS", 1)
+    reveal(reader, shopped.session_id, "words")
     first = text(reader, url("conversation", shopped.session_id))
     assert "my mother" in first
     assert "teapot" not in first
@@ -148,6 +149,7 @@ def test_pages_cost_the_same_however_long_the_history(
         for number in range(first, first + 30):
             services.change_session(shopped.session_id, expected_version=number, patch=variables(n=number))
             services.record_event(shopped.session_id, kind="cart.viewed")
+        reveal(reader, shopped.session_id)
         with CaptureQueriesContext(connection) as queries:
             text(reader, address)
         counts.append(len(queries))
@@ -169,6 +171,7 @@ def test_hostile_text_is_text_everywhere(reader: Client, opened: Callable[..., O
     }
     services.change_session(one.session_id, expected_version=1, patch=patch, note=hostile)
     services.add_message(one.session_id, role="user", content=hostile + "\u202e")
+    reveal(reader, one.session_id, reason=hostile)
     for address in (*(url(page, one.session_id) for page in PAGES), url("version_at", one.session_id, 2)):
         page = text(reader, address)
         assert "<script>alert" not in page

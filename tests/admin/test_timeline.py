@@ -18,7 +18,7 @@ from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import Agent
 from agent_sessions.selectors.outline import Cell, Gap, Outline, Turning
 from agent_sessions.services import OpenedSession
-from tests.admin.conftest import SECRET, person, text, url
+from tests.admin.conftest import SECRET, person, reveal, text, url
 from tests.admin.test_pages import words
 from tests.buying import REASON, Bought
 from tests.buying import bought as bought
@@ -60,16 +60,20 @@ def test_a_declined_payment_stands_out_though_its_event_says_nothing_of_it(staff
     assert wrong == ["5", "11"]
 
 
-def test_what_was_said_is_for_readers_only(staff: Client, reader: Client, bought: Bought) -> None:
-    """A9: notes, reasons and messages are sealed without the permission."""
-    sealed, opened = words(shown(staff, bought)), words(shown(reader, bought))
+def test_what_was_said_is_masked_until_it_is_revealed(reader: Client, bought: Bought) -> None:
+    """A9: notes, reasons and messages."""
+    sealed = words(shown(reader, bought))
+    reveal(reader, bought.session_id, "words")
+    opened = words(shown(reader, bought))
     for said in (REASON, "She said so", "Mrs Brown"):
         assert said not in sealed
         assert said in opened
 
 
-def test_messages_show_who_wrote_and_to_readers_what(staff: Client, reader: Client, shopped: OpenedSession) -> None:
-    assert "Shopper wrote by Agent Sealed." in words(shown(staff, shopped))
+def test_messages_show_who_wrote_and_once_revealed_what(staff: Client, reader: Client, shopped: OpenedSession) -> None:
+    assert "Shopper wrote by Agent masked Who can reveal it" in words(shown(staff, shopped))
+    assert "Shopper wrote by Agent masked Reveal it" in words(shown(reader, shopped))
+    reveal(reader, shopped.session_id, "words")
     assert "Shopper wrote by Agent It is for my mother" in words(shown(reader, shopped))
     assert SECRET not in shown(staff, shopped)
 
@@ -125,6 +129,7 @@ def test_the_page_costs_the_same_however_long_the_history(
         for number in range(first, first + 60):
             services.change_session(shopped.session_id, expected_version=number, patch={"agent": {"n": number}})
         services.add_message(shopped.session_id, role="user", content="And?")
+        reveal(reader, shopped.session_id)
         with CaptureQueriesContext(connection) as queries:
             shown(reader, shopped)
         counts.append(len(queries))
@@ -140,6 +145,7 @@ def test_hostile_text_is_text(reader: Client, opened: Callable[..., OpenedSessio
         call=Call("cart.add", "POST", params={"<script>alert(1)</script>": "<script>alert(1)</script>"}),
     )  # fmt: skip
     services.add_message(one.session_id, role="user", content=hostile[:60_000])
+    reveal(reader, one.session_id)
     page = shown(reader, one)
     assert "<script>alert" not in page
     assert "\u202e" not in page

@@ -18,7 +18,7 @@ from agent_sessions import services
 from agent_sessions.domain.identity import Agent
 from agent_sessions.models import AuditEvent, SessionVersion
 from agent_sessions.services import OpenedSession
-from tests.admin.conftest import SECRET, person, text, url
+from tests.admin.conftest import SECRET, person, reveal, text, url
 from tests.admin.test_pages import words
 from tests.buying import INSTRUCTIONS, Bought
 from tests.buying import bought as bought
@@ -112,7 +112,9 @@ def test_a_hold_shows_the_time_that_it_had_left_then(
     assert "run out 2 × mug" in section(shown(staff, one, 3), title)
 
 
-def test_what_the_agent_knew_then_is_for_readers(staff: Client, reader: Client, shopped: OpenedSession) -> None:
+def test_what_the_agent_knew_then_is_masked_until_it_is_revealed(
+    staff: Client, reader: Client, shopped: OpenedSession
+) -> None:
     """A9, X3: facts and words; nothing that came later."""
     fact = {
         "value": "blue",
@@ -122,8 +124,10 @@ def test_what_the_agent_knew_then_is_for_readers(staff: Client, reader: Client, 
     }
     services.change_session(shopped.session_id, expected_version=4, patch={"facts": {"known": {"colour": fact}}})
     title = "What the agent knew here"
-    assert "Sealed" in section(shown(staff, shopped, 5), title)
-    assert "blue" not in shown(staff, shopped, 5).split('id="content-main"')[1]
+    for client in (staff, reader):
+        assert "masked What was said" in section(shown(client, shopped, 5), title)
+        assert "blue" not in shown(client, shopped, 5).split('id="content-main"')[1]
+    reveal(reader, shopped.session_id)
     told = section(shown(reader, shopped, 5), title)
     for said in ("colour : blue no longer good from shop", "It is for my mother", "How about a teapot?", SECRET):
         assert said in told
@@ -148,7 +152,8 @@ def test_the_whole_state_is_masked_as_the_rest_of_the_page(staff: Client, reader
     assert '"item": "mug"' in document
     for sealed in (INSTRUCTIONS, "She drinks tea", "4242", "tok_p1", "Anna"):
         assert sealed not in page
-    assert "Left out, for people with the permission" in page
+    assert "Masked and left out: Instructions, Further details" in html.unescape(page)
+    reveal(reader, bought.session_id)
     opened = html.unescape(shown(reader, bought, 12).split("<pre")[1])
     for said in (INSTRUCTIONS, "She drinks tea", "4242"):
         assert said in opened
@@ -170,6 +175,7 @@ def test_any_version_costs_the_same_and_reads_write_nothing(
     configure(SNAPSHOT_EVERY=8)
     for number in range(4, 64):
         services.change_session(shopped.session_id, expected_version=number, patch={"agent": {"n": number}})
+    reveal(reader, shopped.session_id)
     before = AuditEvent.objects.count(), SessionVersion.objects.count()
     counts = set()
     for number, query in ((5, ""), (40, ""), (63, ""), (30, "?compare=3"), (30, "?compare=60")):
@@ -196,6 +202,7 @@ def test_hostile_text_is_text(reader: Client, staff: Client, opened: Callable[..
         "stale": {"parts": {"x": {"kind": hostile, "ref": hostile, "since": "2026-03-02T10:00:00Z", "what": hostile}}},
     }
     services.change_session(one.session_id, expected_version=1, patch=patch)
+    reveal(reader, one.session_id)
     for client in (reader, staff):
         page = shown(client, one, 2)
         assert "<script>alert" not in page
@@ -205,6 +212,7 @@ def test_hostile_text_is_text(reader: Client, staff: Client, opened: Callable[..
 
 
 def test_the_page_carries_nothing_inline(reader: Client, bought: Bought) -> None:
+    reveal(reader, bought.session_id, "agent")
     page = shown(reader, bought, 12)
     assert " style=" not in page.split('id="content-main"')[1]
     assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=", page)
