@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from agent_sessions.admin import wording
 from agent_sessions.audit.events import ENDED
@@ -91,8 +92,8 @@ class Bar:
     width: str
     roomy: bool
     href: str
-    told: str
-    began: str
+    told: SafeString
+    began: SafeString
     lasted: str
 
 
@@ -106,7 +107,7 @@ class Mark:
     y: int
     radius: float
     href: str
-    told: str
+    told: SafeString
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ class Picture:
     folds: tuple[Fold, ...]
     legend: tuple[tuple[str, str, str], ...]
     shown: tuple[str, str] | None
-    began: str
-    ended: str
+    began: SafeString
+    ended: SafeString
     told: str
     clipped: bool
 
@@ -185,8 +186,8 @@ def picture_of(
         folds=tuple(_folds(stretches)),
         legend=_legend(phases),
         shown=None if shown is None else _shown(shown, stretches),
-        began=_clock(outline.began_at, long=long),
-        ended=_clock(end, long=long),
+        began=wording.drawn_moment(outline.began_at, dated=long),
+        ended=wording.drawn_moment(end, dated=long),
         told=f"{_times(count, 'event')} in {wording.length(end - outline.began_at)}, "
         + (f"{wrong} refused or failed" if wrong else "none refused or failed"),
         clipped=outline.clipped,
@@ -275,7 +276,6 @@ def _mark(family: str, x: float, y: int, cells: Sequence[Cell], held: dict[int, 
     count, wrong = sum(cell.count for cell in cells), sum(cell.count for cell in cells if cell.failed)
     leading = next((cell for cell in cells if cell.failed), cells[0])
     said = wording.kind_words(leading.kind) if count == 1 else f"{_times(count, 'event')}: {FAMILY_NAMES[family]}"
-    when = _clock(leading.first_at, long=False)
     return Mark(
         family,
         wrong > 0,
@@ -283,7 +283,7 @@ def _mark(family: str, x: float, y: int, cells: Sequence[Cell], held: dict[int, 
         y,
         min(4 + (count > 1) + count.bit_length() / 2 - 0.5, 9.0),
         link(leading.first_seq, held[leading.first_seq]),
-        f"{said}, {when}" + (f", {wrong} refused or failed" if wrong else ""),
+        format_html("{}, {}{}", said, wording.clock(leading.first_at), f", {wrong} refused or failed" if wrong else ""),
     )
 
 
@@ -298,8 +298,8 @@ def _bar(one: _Phase, stretches: Sequence[_Stretch], link: Link) -> Bar:
         _percent(max(to - x, 1.0)),
         to - x >= 10,
         link(1, 1) if turning is None else link(turning.seq, turning.version or 1),
-        f"{PHASES[phase]}: from {_clock(began, long=False)}, {lasted}",
-        _clock(began, long=True),
+        format_html("{}: from {}, {}", PHASES[phase], wording.clock(began), lasted),
+        wording.moment(began),
         lasted,
     )
 
@@ -349,10 +349,6 @@ def _shown(shown: tuple[datetime, datetime], stretches: Sequence[_Stretch]) -> t
 def _percent(value: float) -> str:
     """Write a percentage with a point, whatever the language of the page."""
     return f"{value:.2f}%"
-
-
-def _clock(time: datetime, *, long: bool) -> str:
-    return formats.date_format(timezone.localtime(time), "j M Y, H:i:s" if long else "H:i:s")
 
 
 def _times(count: int, what: str) -> str:

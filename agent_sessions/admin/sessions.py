@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.forms import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -61,6 +62,7 @@ class SessionAdmin(SessionModelAdmin):
 
     class Media:
         css = {"all": ("agent_sessions/admin.css",)}
+        js = (Script("agent_sessions/times.js", defer=True),)
 
     def get_urls(self) -> list[URLPattern]:
         """What reads, the answer to an approval, and exports: the forms that Django would add have no address."""

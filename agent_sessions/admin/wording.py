@@ -32,7 +32,7 @@ _ACTORS = {"agent": "Agent", "consumer": "Shopper", "staff": "Staff", "system": 
 
 
 def moment(time: datetime) -> SafeString:
-    """Show an aware time in the viewer's zone, with UTC beside it for whoever points at it."""
+    """Show an aware time, with UTC beside it for whoever points at it; ``times.js`` puts it in the reader's zone."""
     return _moment(time, "j M Y, H:i:s")
 
 
@@ -42,14 +42,26 @@ def brief_moment(time: datetime) -> SafeString:
     return _moment(time, "j M, H:i" if this_year else "j M Y, H:i")
 
 
-def _moment(time: datetime, pattern: str) -> SafeString:
+def clock(time: datetime) -> SafeString:
+    """The same without the day."""
+    return _moment(time, "H:i:s")
+
+
+def drawn_moment(time: datetime, *, dated: bool) -> SafeString:
+    """The same for text in a drawing, where HTML has no place."""
+    return _moment(time, "j M Y, H:i:s" if dated else "H:i:s", tag="tspan")
+
+
+def _moment(time: datetime, pattern: str, tag: str = "time") -> SafeString:
     utc = time.astimezone(UTC)
     shown = formats.date_format(timezone.localtime(time), pattern)
     return format_html(
-        '<time datetime="{}" title="{} UTC">{}</time>',
+        '<{tag} datetime="{}" data-pattern="{}" title="{} UTC">{}</{tag}>',
         utc.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        pattern,
         utc.strftime("%Y-%m-%d %H:%M:%S"),
         shown,
+        tag=tag,
     )
 
 
