@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import Promise
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import wording
 from agent_sessions.admin.approvals import refusal
+from agent_sessions.audit.events import parse_time
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.privacy import GROUPS
-from agent_sessions.exceptions import AgentSessionsError, PaymentDataRefused
+from agent_sessions.exceptions import AgentSessionsError, InvalidValue, PaymentDataRefused
 from agent_sessions.selectors import ErasedNote, Reveal, SessionHead
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     problem, status, reason = "", 200, form.get("reason", "").strip()
     if request.method == "POST":
         if not page.masks.may_reveal:
+            services.note_refused_action(page.session.pk, action="reveal", actor=_actor(request))
             raise PermissionDenied
         try:
             if "mask" in form:
@@ -137,11 +140,14 @@ def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     )  # fmt: skip
 
 
-def reveal_words(params: Mapping[str, Any]) -> str:
-    """Say of an event which groups it revealed, and until when."""
+def reveal_words(params: Mapping[str, Any]) -> SafeString | str:
+    """Say of an event which groups it revealed, and until when; nothing if it is malformed."""
     groups = params.get("groups")
-    told = _named(groups) if isinstance(groups, list) else ""
-    return gettext("%(groups)s, until %(until)s") % {"groups": told, "until": str(params.get("until", ""))[11:19]}
+    try:
+        until = wording.brief_moment(parse_time(str(params.get("until"))))
+    except InvalidValue:
+        return ""
+    return format_html(gettext("{} until {}"), _named(groups if isinstance(groups, list) else ()), until)
 
 
 def _named(groups: Iterable[Any]) -> str:

@@ -67,7 +67,7 @@ class Row:
     who: str
     capability: str
     method: str
-    params: str
+    params: SafeString | str
     refusal: SafeString | None
     failed: bool
     took: str

@@ -154,7 +154,7 @@ def test_pages_cost_the_same_however_long_the_history(
             text(reader, address)
         counts.append(len(queries))
         assert not any("COUNT(" in query["sql"].upper() for query in queries)
-    assert counts[0] == counts[1] <= 14
+    assert counts[0] == counts[1] <= 15
 
 
 def test_hostile_text_is_text_everywhere(reader: Client, opened: Callable[..., OpenedSession]) -> None:
