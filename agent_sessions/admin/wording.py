@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from agent_sessions.domain.lifecycle import EndReason, Origin, Status, is_expired
 from agent_sessions.domain.text import clipped
+from agent_sessions.selectors.finding import EVENT, RULE
 
 GOOD, PLAIN, WARNING, BAD = "good", "plain", "warning", "bad"
 """Tones of a mark; what it says is always written out too."""
@@ -122,6 +124,19 @@ def actor_words(actor: str) -> str:
 def kind_words(kind: str) -> str:
     """Say what happened: ``Cart item added`` for ``cart.item_added``."""
     return clipped(kind).replace(".", " ").replace("_", " ").capitalize()
+
+
+def failure_words(code: str) -> str:
+    """Say what a failure code is of: ``card_declined``, ``refused by spend_cap``, ``Step failed``."""
+    of, _colon, name = code.partition(":")
+    if of == RULE:
+        return gettext("refused by %(rule)s") % {"rule": clipped(name, 60)}
+    return kind_words(name) if of == EVENT else clipped(name, 60)
+
+
+def at_least(count: int, *, cut: bool) -> str:
+    """Write a count; one that was cut short as the least that it is: ``812+``."""
+    return formats.number_format(count, force_grouping=True) + ("+" if cut else "")
 
 
 def short_id(session_id: uuid.UUID) -> str:
