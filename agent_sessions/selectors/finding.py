@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from django.db.models import BooleanField, F, Func, QuerySet
+from django.db.models import BinaryField, BooleanField, F, Func, QuerySet, Value
 
 from agent_sessions.crypto.canonical import parse_strict
 from agent_sessions.domain.references import ITEM, past, reference
@@ -62,12 +62,12 @@ class _RefusedBy(Func):
     output_field = BooleanField()
 
     def __init__(self, rule: str, **extra: Any) -> None:
-        super().__init__(F("canonical"), **extra)
         self.rule = msgspec.json.encode(rule)[1:-1]
+        said = b'"policy_rule":"' + self.rule + b'"'
+        super().__init__(F("canonical"), Value(said, output_field=BinaryField()), **extra)
 
-    def as_sqlite(self, compiler: Any, *_: Any, **__: Any) -> tuple[str, list[Any]]:
-        column, params = compiler.compile(self.get_source_expressions()[0])
-        return f"INSTR({column}, %s) > 0", [*params, b'"policy_rule":"' + self.rule + b'"']
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return super().as_sql(compiler, connection, template="INSTR(%(expressions)s) > 0", **extra)
 
     def as_postgresql(self, compiler: Any, *_: Any, **__: Any) -> tuple[str, list[Any]]:
         column, params = compiler.compile(self.get_source_expressions()[0])
