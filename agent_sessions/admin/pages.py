@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import history, wording
+from agent_sessions.admin.acting import act_page, offered
 from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
 from agent_sessions.admin.content import Told, shown_of
 from agent_sessions.admin.evidence import MAY_VIEW
@@ -92,6 +93,7 @@ PAGES = (
     Page("conversation/", "conversation", "conversation", "Conversation"),
     Page("approvals/", "approvals", "approvals", "Approvals"),
     Page("approvals/<uuid:approval_id>/", "approval", "approval", answers=True),
+    Page("act/<slug:name>/", "act", "act", answers=True),
     Page("evidence/", "evidence", "evidence", "Evidence", needs=MAY_VIEW),
     Page("proof/", "proof", "proof", "Proof"),
     Page("artifact", "artifact", "artifact"),
@@ -124,6 +126,7 @@ class SessionPages:
         facts: list[Fact] = facts_of(page.session, head)
         return page.shown(
             "overview",
+            acting=offered(page, request),
             facts=facts,
             purpose=clipped(purpose, 1000) if purpose else "",
             links=links_of(admin_lists.handed_over(session_id)),
@@ -220,6 +223,10 @@ class SessionPages:
             problem=problem,
         )
 
+    def act(self, request: HttpRequest, session_id: uuid.UUID, name: str) -> HttpResponse:
+        """Say what an action of ``acts.ACTIONS`` will do, and do it for who may."""
+        return act_page(_Reading(self._admin, request, session_id), request, name)
+
     def evidence(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Show what a decision, a payment or an order rested on (A2); what is personal while it is revealed."""
         return evidence_page(_Reading(self._admin, request, session_id), request)
@@ -268,6 +275,11 @@ class _Reading:
         self.notices += [_erased_notice(note) for note in self.erased.values()]
         if self.head.status is Status.QUARANTINED:
             self.note(SessionQuarantined(session_id, "it was found damaged and is closed until someone has looked"))
+
+    def read_again(self) -> None:
+        """Read where the session stands now, because somebody else has moved it."""
+        self.session = admin_lists.listed_sessions().get(pk=self.session.pk)
+        self.head = selectors.read_head(self.session.pk)
 
     def read(self, reads: Callable[[], T]) -> T | None:
         """Return what ``reads`` returns; if it cannot be read, None, and the page says why."""

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from agent_sessions import selectors
 from agent_sessions.admin import wording
+from agent_sessions.admin.acting import roll_back_url
 from agent_sessions.admin.content import Told, document_of, shown_of, told
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.moments import known_of, payment_of, standing_at
@@ -81,6 +82,7 @@ def travel_page(page: _Reading, request: HttpRequest, number: int) -> HttpRespon
         to_now=other > number,
         differences=_differences(state, before, groups, forwards=other < number),
         comparisons=_comparisons(page, number, other, latest),
+        roll_back_url=roll_back_url(page, request, number) if number < latest else "",
         evidence_url=page.url("evidence") if request.user.has_perm(MAY_VIEW) else "",
         document=document,
         left_out=left_out,

@@ -23,7 +23,7 @@ SECRET = "Leave it with Mrs Brown"
 
 def person(name: str, *codenames: str) -> Client:
     """The browser of somebody on the staff with these permissions."""
-    user = User.objects.create_user(name, password="x", is_staff=True)
+    user = User.objects.create_user(name, is_staff=True)  # without a password, which takes long to hash
     for codename in codenames:
         permission, _ = Permission.objects.get_or_create(
             codename=codename, content_type=ContentType.objects.get_for_model(Session), defaults={"name": codename}
