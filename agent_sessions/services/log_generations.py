@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from agent_sessions.audit.leaf import generation_leaf
 from agent_sessions.audit.notes import parse_checkpoint, parse_note
+from agent_sessions.audit.submissions import Submission
 from agent_sessions.conf import settings
 from agent_sessions.domain.identity import SYSTEM, Actor
 from agent_sessions.exceptions import InvalidValue
@@ -69,9 +70,10 @@ def begin_after(number: int | None, *, reason: str, actor: Actor = SYSTEM) -> Lo
             LogGeneration.objects.using(alias).filter(pk=current.pk).update(closed_at=now)
         last = LogGeneration.objects.using(alias).order_by("-number").first()
         former = kept.note if kept is not None else None
-        # A sink that cannot be read leaves only what the database remembers of its own exported heads.
-        if last is not None and last.number > known:
-            former = _last_exported(last) or former
+        # Of a sink that cannot be read, or not now, there is what the database remembers of its own exported heads.
+        exported = _last_exported(last) if last is not None and last.number >= known else None
+        if last is not None and exported is not None and (kept is None or _is_before(kept, last, exported)):
+            former = exported.note
         following = max(known, last.number if last else 0) + 1
         generation = LogGeneration.objects.using(alias).create(
             number=following, origin=f"{settings.log_origin}/{following}", reason=reason, created_at=now
@@ -98,6 +100,11 @@ def begin_after(number: int | None, *, reason: str, actor: Actor = SYSTEM) -> Lo
         return current
 
 
-def _last_exported(generation: LogGeneration) -> str | None:
+def _is_before(kept: Submission, last: LogGeneration, exported: TreeHead) -> bool:
+    """Tell whether a head that a sink keeps is of a log before the last one, or a smaller one of it."""
+    return kept.head.origin != last.origin or kept.head.size < exported.size
+
+
+def _last_exported(generation: LogGeneration) -> TreeHead | None:
     heads = TreeHead.objects.using(_rows.write_connection().alias).filter(generation=generation)
-    return heads.filter(exported_at__isnull=False).order_by("-size").values_list("note", flat=True).first()
+    return heads.filter(exported_at__isnull=False).order_by("-size").first()

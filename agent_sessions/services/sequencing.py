@@ -35,6 +35,8 @@ _CHUNK: Final = 1000
 """Sessions of one transaction: so long does another sequencer wait at most."""
 _LATE: Final = timedelta(minutes=5)
 """Leaves that have waited so long for a head that counts are told of with every run."""
+_APART: Final = timedelta(hours=1)
+"""Between two generations that begin by themselves: each takes in all sessions, at the word of a sink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ def sequence_log(*, limit: int = 50_000, progress: Callable[[int], object] = lam
     """Append a leaf for every session that has moved, up to ``limit`` sessions; sign the head, and export it.
 
     ``progress`` is called with the number of leaves so far after each transaction. Two runs at once share the work. If
-    a sink keeps what the database does not have, the log begins a new generation, and says so. A sink that fails is
-    logged as an error; the head waits and is sent again by the next run.
+    a sink keeps what the database does not have, the log begins a new generation, once an hour at most, and says so. A
+    sink that fails is logged as an error; the head waits and is sent again by the next run.
 
     Raises InvalidValue for a limit below 1 and for sinks that cannot be made, KeyProblem, LogDamaged, SessionBusy, and
     SinkFailed if the first generation would begin and no sink says which heads it keeps.
@@ -80,8 +82,7 @@ def sequence_log(*, limit: int = 50_000, progress: Callable[[int], object] = lam
             export_head(head, sinks)
     except SinkBehind as behind:
         logger.error("The log: %s", behind.message)
-        begin_after(generation.number, reason=f"The sink {behind.sink} knows more than the database."[:200])
-        remaining = True
+        remaining = _begin_again(generation, behind) or remaining
     except SinkFailed as failed:
         note_failure(failed)
     done = _described(leaves, remaining)
@@ -89,14 +90,28 @@ def sequence_log(*, limit: int = 50_000, progress: Callable[[int], object] = lam
     return done
 
 
+def _begin_again(generation: LogGeneration, behind: SinkBehind) -> bool:
+    """Begin a new generation because a sink knows more, unless this one has just begun; tell whether it was."""
+    if generation.number > 1 and abs(timezone.now() - generation.created_at) < _APART:
+        logger.error(
+            "The log: %s has begun in the last hour, so no other begins by itself and nothing is signed. See what the "
+            "sink %r keeps; take it out of LOG_SINKS, or run begin_log_generation.",
+            generation.origin,
+            behind.sink,
+        )
+        return False
+    begin_after(generation.number, reason=f"The sink {behind.sink} knows more than the database."[:200])
+    return True
+
+
 def _append_moved(limit: int, progress: Callable[[int], object]) -> tuple[int, bool]:
     """Append leaves in transactions of ``_CHUNK`` sessions; return how many, and whether the limit left any."""
     leaves = looked_at = 0
-    after, place = BEFORE_ALL, None
+    done = _Done()
     while True:
         most = min(_CHUNK, limit - looked_at)
-        done = _rows.in_transaction("The log", lambda after=after, most=most, place=place: _append(after, most, place))  # type: ignore[misc]
-        leaves, looked_at, after, place = leaves + done.leaves, looked_at + done.sessions, done.after, done.place
+        done = _rows.in_transaction("The log", lambda before=done, most=most: _append(before, most))  # type: ignore[misc]
+        leaves, looked_at = leaves + done.leaves, looked_at + done.sessions
         if done.leaves:
             progress(leaves)
         if done.finished or looked_at >= limit:
@@ -105,20 +120,27 @@ def _append_moved(limit: int, progress: Callable[[int], object]) -> tuple[int, b
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    leaves: int
-    sessions: int
-    after: uuid.UUID
-    place: int | None
-    finished: bool
+    """What a transaction did, and where the next goes on: in which log, after which session, and where this run began
+    to look there.
+    """
+
+    leaves: int = 0
+    sessions: int = 0
+    log: int | None = None
+    after: uuid.UUID = BEFORE_ALL
+    place: int | None = None
+    finished: bool = False
 
 
-def _append(after: uuid.UUID, most: int, place: int | None) -> _Done:
-    """Append the leaves of up to ``most`` sessions; ``place`` is where this run began to look, None at its start."""
+def _append(before: _Done, most: int) -> _Done:
+    """Append the leaves of up to ``most`` sessions, after those of the transaction before."""
     generation = lock_open_generation()
     if generation is None:
-        return _Done(0, 0, after, place, True)
+        return _Done(finished=True)
     connection = _rows.write_connection()
-    if place is None:
+    after, place = before.after, before.place
+    if place is None or generation.number != before.log:  # a log that has begun since has none of the sessions yet
+        after = BEFORE_ALL
         # Read before the sessions are: what is written from here on is looked at again by the next run.
         place = settled(connection)
         if place < generation.position:
@@ -134,7 +156,8 @@ def _append(after: uuid.UUID, most: int, place: int | None) -> _Done:
     if finished:
         generation.position = max(generation.position, place)
     generation.save(using=connection.alias, update_fields=["position"])
-    return _Done(len(leaves), len(moved), moved[-1].session if moved else after, place, finished)
+    last = moved[-1].session if moved else after
+    return _Done(len(leaves), len(moved), generation.number, last, place, finished)
 
 
 def _session_leaves(generation: LogGeneration, moved: list[Moved]) -> list[NewLeaf]:

@@ -34,7 +34,7 @@ class WitnessSink:
                 raise SinkFailed(self.name, "what it answered is not its cosignature of this head")
             return lines
         check_conflict(self.name, submission, reply)
-        if reply.status == 422:  # what it knows does not lead to this
+        if reply.status == 422 and submission.old:  # what it knows does not lead to this; nothing leads to everything
             raise SinkBehind(self.name, head.origin, size=head.size, known=submission.old)
         raise SinkFailed(self.name, _refusal(reply))
 

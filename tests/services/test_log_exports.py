@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from agent_sessions.models import LogGeneration, LogLeaf, SiteEvent, SiteKey, Tr
 from agent_sessions.services import _log_sinks
 from agent_sessions.sinks import DirectorySink, SinkFailed
 from tests.sequenced import DISK, backup, leaf_bytes, left_out, wrong_with_the_log
-from tests.sinks.trees import serving
+from tests.sinks.trees import Answering, serving
 
 pytestmark = pytest.mark.django_db
 
@@ -406,6 +407,63 @@ def test_no_log_begins_while_no_sink_says_what_it_keeps(store: dict[str, Any]) -
     with pytest.raises(SinkFailed):
         services.sequence_log()
     assert not LogGeneration.objects.exists()
+
+
+def test_a_sink_that_claims_again_and_again_to_know_more_begins_one_log_an_hour(
+    opened: Any, configure: Any, clock: Any, caplog: Any
+) -> None:
+    """A4: every session is put into a new log, so whoever answers for a sink could fill the database."""
+    with Answering() as server, serving(server) as url:
+        server.answers += [(409, "text/x.tlog.size", b"999999999")] * 20
+        configure(LOG_SINKS=[{"name": "post", "class": "agent_sessions.sinks.HttpSink", "url": url}])
+        opened()
+        runs = [services.sequence_log() for _ in range(4)]
+        assert [run.remaining for run in runs] == [True, False, False, False]
+        assert LogGeneration.objects.count() == 2
+        assert "has begun in the last hour" in errors(caplog)[-1]
+
+        clock.shift(timedelta(hours=1))
+        services.sequence_log()
+        assert LogGeneration.objects.count() == 3
+
+
+def test_a_witness_that_was_told_nothing_yet_cannot_know_another_history(
+    opened: Any, witness: Witness, configure: Any
+) -> None:
+    """A4: a proof from nothing leads to every head; who refuses it has failed."""
+    with Answering() as server, serving(server) as url:
+        server.answers += [(422, "text/plain", b"")] * 3
+        sink = {"name": "w1", "class": "agent_sessions.sinks.WitnessSink", "url": url, "key": witness.key.text}
+        configure(LOG_SINKS=[sink])
+        opened()
+        done = services.sequence_log()
+    assert (done.remaining, LogGeneration.objects.count()) == (False, 1)
+
+
+def test_a_log_begins_after_the_last_head_that_counts_whoever_has_it(
+    opened: Any, disk: DirectorySink, configure: Any, settings: Any, tmp_path: Path
+) -> None:
+    """A4: a sink that was not needed lags behind."""
+    other: dict[str, Any] = {}
+    configure(
+        LOG_SINKS=[*settings.AGENT_SESSIONS["LOG_SINKS"], {"name": "fake", "class": FAKE, "store": other}],
+        LOG_SINKS_NEEDED=1,
+    )
+    opened()
+    services.sequence_log()
+    other["down"] = True
+    opened()
+    services.sequence_log()
+    (tmp_path / "heads").rename(tmp_path / "elsewhere")
+    other["down"] = False
+
+    services.begin_log_generation(reason="Moved by hand.")
+
+    first = parse_leaf(leaf_bytes(LogLeaf.objects.select_related("generation").get(generation_id=2, index=0)))
+    assert isinstance(first, GenerationLeaf)
+    assert first.former is not None
+    assert [one.head.size for one in other["kept"].values()] == [3]
+    assert open_checkpoint(first.former, [read_vkey(one.vkey) for one in selectors.log_keys()]).checkpoint.size == 4
 
 
 def test_a_planned_restore_is_said_by_hand(opened: Any, disk: DirectorySink) -> None:

@@ -26,6 +26,7 @@ from agent_sessions.domain.identity import SYSTEM
 from agent_sessions.exceptions import InvalidValue, LogDamaged, NotLogged
 from agent_sessions.models import LogGeneration, LogLeaf, LogNode, Session, TreeHead
 from agent_sessions.selectors._log import BEFORE_ALL, moved_sessions
+from agent_sessions.services import sequencing
 from agent_sessions.services.erasing import Grounds, erase
 from agent_sessions.services.site_events import record
 from tests.conftest import MORNING
@@ -289,6 +290,25 @@ def test_what_moves_behind_a_batch_is_found_by_the_next_run(opened: Any) -> None
 
     assert left_out() == []
     assert session_leaves().count((str(first.session_id), 2)) == 1
+
+
+def test_a_log_that_begins_in_the_middle_of_a_run_gets_every_session(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A4: also those that the run had put into the log before already."""
+    for _ in range(5):
+        opened()
+    monkeypatch.setattr(sequencing, "_CHUNK", 2)
+    begun = []
+
+    def begin(leaves: int) -> None:
+        if not begun:
+            begun.append(services.begin_log_generation(reason="Restored by hand."))
+
+    services.sequence_log(progress=begin)
+    services.sequence_log()
+
+    assert (wrong_with_the_log(), left_out()) == ([], [])
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, "5"])
