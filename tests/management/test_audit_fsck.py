@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError
 
 from agent_sessions import services
-from agent_sessions.audit.vkeys import COSIGNS, NoteKey
+from agent_sessions.audit.vkeys import COSIGNS, SIGNS, NoteKey
 from agent_sessions.crypto.signing import new_signing_key
 from agent_sessions.selectors.fsck import _chains, _trees
 from agent_sessions.selectors.log import log_keys
@@ -107,6 +107,18 @@ def test_what_waits_is_counted_and_too_long_is_a_finding(session: OpenedSession)
     assert (late.status, "[unsequenced]" in late.out) == (1, True)
 
 
+def test_a_witness_is_missed(session: OpenedSession) -> None:
+    key = NoteKey("witness.example/w1", COSIGNS, new_signing_key()[1])
+
+    ran = run("audit_fsck", "--witness-key", key.text)
+
+    assert ran.status == 1
+    assert f"{ORIGIN}: the witness witness.example/w1 has co-signed no head of this log" in ran.out
+    assert "leaves not co-signed by witness.example/w1 yet: 3, the oldest for 0 s\n" in ran.out
+    told = json.loads(run("audit_fsck", "--json", "--witness-key", key.text).out.splitlines()[-1])
+    assert told["unwitnessed"]["witness.example/w1"]["count"] == 3
+
+
 def test_keys_are_read_from_files_too(session: OpenedSession, tmp_path: Path) -> None:
     (tmp_path / "key.txt").write_text(log_keys()[0].vkey + "\n")
 
@@ -118,6 +130,8 @@ def test_keys_are_read_from_files_too(session: OpenedSession, tmp_path: Path) ->
     [
         (("--log-key", "nonsense"), "name+key id"),
         (("--log-key", NoteKey("witness.example/w1", COSIGNS, new_signing_key()[1]).text), "key of a witness"),
+        (("--witness-key", NoteKey(ORIGIN, SIGNS, new_signing_key()[1]).text), "key of a log"),
+        (("--witness-key", "x" * 5000), "name too long"),
         (("--heads", "/nowhere"), "there are no files head-*.txt in /nowhere"),
         (("--max-age", "-1"), "0 or more"),
     ],

@@ -17,6 +17,8 @@ from django.utils import timezone
 from agent_sessions import services
 from agent_sessions.audit.submissions import Submission, read_submission
 from agent_sessions.audit.vkeys import SIGNS, NoteKey, read_vkey
+from agent_sessions.audit.witness import cosign_folder
+from agent_sessions.audit.witnessing import Witness
 from agent_sessions.conf import settings
 from agent_sessions.crypto.signing import new_signing_key
 from agent_sessions.domain.identity import SYSTEM
@@ -31,7 +33,7 @@ from agent_sessions.models import (
     TreeHead,
 )
 from agent_sessions.selectors.fsck import Counted, Finding, Sources, _chains, check_log
-from agent_sessions.selectors.log import log_keys
+from agent_sessions.selectors.log import log_consistency, log_keys
 from agent_sessions.services.log_generations import begin_log_generation
 from agent_sessions.services.log_keys import rotate_log_key
 from agent_sessions.services.sequencing import sequence_log
@@ -355,6 +357,69 @@ def test_a_key_that_no_trusted_key_brought_in_is_told_of(log: Log) -> None:
     sequence_log()
     stranger = NoteKey(log.key.name, SIGNS, new_signing_key()[1])
     assert ("unknown_key", "leaf 9") in log.codes(keys=[stranger])
+
+
+@pytest.fixture
+def cosigned(log: Log, tmp_path: Path) -> Callable[..., list[Finding]]:
+    """What is found of a log with a witness who has co-signed its heads; nothing else is kept outside."""
+    made = Witness.create(tmp_path / "witness", "witness.example/w1")
+    made.add_log(log.key)
+    for head in TreeHead.objects.order_by("size"):
+        known = made.find(log.key.name).size
+        proof = log_consistency(known, head.size) if known else []
+        head.cosignatures = [made.consider(Submission(known, tuple(proof), head.note)).line]
+        head.save()
+
+    def found(**changes: Any) -> list[Finding]:
+        return log.found(**{"sinks": [], "folders": [], "keys": [], "witnesses": [made.key], **changes})
+
+    return found
+
+
+def test_what_a_witness_has_co_signed_is_whole(cosigned: Callable[..., list[Finding]]) -> None:
+    assert cosigned() == []
+
+
+def test_a_log_that_was_rewritten_whole_lacks_the_witness(cosigned: Callable[..., list[Finding]]) -> None:
+    """A4: with the log's key one can sign any history, but not co-sign it; whatever times the leaves are given."""
+    TreeHead.objects.update(cosignatures=[])
+    assert [(one.code, one.where) for one in cosigned()] == [("unwitnessed", "the witness witness.example/w1")]
+
+
+@pytest.mark.parametrize("of", [5, 9])
+def test_a_cosignature_of_something_else_is_found(cosigned: Callable[..., list[Finding]], of: int) -> None:
+    other = TreeHead.objects.exclude(size=of).get()
+    TreeHead.objects.filter(size=of).update(cosignatures=other.cosignatures)
+    found = [one for one in cosigned() if one.code == "head_unsigned"]
+    assert [one.where for one in found] == [f"the stored head of {of} leaves"]
+    assert "witness.example/w1" in found[0].message
+
+
+@pytest.mark.parametrize("lines", [["nonsense"], [7], 7])
+def test_cosignatures_that_cannot_be_read_are_told_of(cosigned: Callable[..., list[Finding]], lines: Any) -> None:
+    TreeHead.objects.filter(size=5).update(cosignatures=lines)
+    assert [(one.code, one.where) for one in cosigned()] == [("head_changed", "the stored head of 5 leaves")]
+
+
+def test_a_witness_that_falls_behind_is_told_of(
+    cosigned: Callable[..., list[Finding]], opened: Callable[..., Any], log: Log
+) -> None:
+    opened()
+    sequence_log()
+    assert cosigned() == []
+    with superuser():
+        leaf(9).update(created_at=timezone.now() - timedelta(hours=1))
+    (late,) = cosigned()
+    assert (late.code, late.where) == ("unwitnessed", "1 leaves that the witness witness.example/w1 has not co-signed")
+
+
+def test_cosignatures_are_read_beside_the_heads_in_a_folder(
+    cosigned: Callable[..., list[Finding]], log: Log, tmp_path: Path
+) -> None:
+    TreeHead.objects.update(cosignatures=[])
+    assert cosign_folder(Witness(tmp_path / "witness"), log.copy) == 0
+    assert [one.code for one in cosigned()] == ["unwitnessed"]
+    assert cosigned(folders=[log.copy]) == []
 
 
 def test_a_planned_generation_goes_on_where_the_one_before_ended(log: Log) -> None:

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from agent_sessions.audit.submissions import HEAD_FILES
-from agent_sessions.audit.vkeys import SIGNS, NoteKey, read_vkey
+from agent_sessions.audit.vkeys import COSIGNS, SIGNS, NoteKey, read_vkey
 from agent_sessions.conf import settings
 from agent_sessions.exceptions import InvalidValue, KeyProblem
 from agent_sessions.management.base import SessionsCommand
@@ -37,6 +37,10 @@ class Command(SessionsCommand):
         parser.add_argument(
             "--log-key", action="append", default=[], metavar="VKEY",
             help="a key of the log that you trust: name+id+base64, or a file (default: those that the database names)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--witness-key", action="append", default=[], metavar="VKEY",
+            help="a witness whose cosignatures are checked, and missed: name+id+base64, or a file; several times",
         )  # fmt: skip
         parser.add_argument("--no-sinks", action="store_true", help="do not read the sinks")
         parser.add_argument(
@@ -80,6 +84,8 @@ class Command(SessionsCommand):
         )
         write(f"events in no leaf yet: {_waiting(counted.unsequenced, now)}")
         write(f"leaves under no exported head yet: {_waiting(counted.unexported, now)}")
+        for witness, waiting in counted.unwitnessed.items():
+            write(f"leaves not co-signed by {witness} yet: {_waiting(waiting, now)}")
         if not sources.keys:
             write("The log's keys are those that the database names. Give the ones you know with --log-key.")
         if not any(counted.heads.get(source) for source in counted.heads if source):
@@ -98,17 +104,19 @@ def _sources(options: dict[str, Any]) -> Sources:
             log=settings.log_origin,
             sinks=() if options["no_sinks"] else configured_sinks(),
             folders=options["heads"],
-            keys=[_key(text) for text in options["log_key"]],
+            keys=[_key(text, SIGNS, "--log-key") for text in options["log_key"]],
+            witnesses=[_key(text, COSIGNS, "--witness-key") for text in options["witness_key"]],
             accepted=options["accept"],
         )
     except (KeyProblem, InvalidValue, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
 
 
-def _key(text: str) -> NoteKey:
+def _key(text: str, kind: int, option: str) -> NoteKey:
     key = read_vkey(Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text)
-    if key.kind != SIGNS:
-        raise KeyProblem("--log-key was given the key of a witness. Give the log's.")
+    if key.kind != kind:
+        given, wanted = ("witness", "log") if kind == SIGNS else ("log", "witness")
+        raise KeyProblem(f"{option} was given the key of a {given}. Give the {wanted}'s.")
     return key
 
 

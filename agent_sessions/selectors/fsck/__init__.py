@@ -30,13 +30,15 @@ class Sources:
 
     ``log`` is the name that the site's logs begin with, before their number. ``sinks`` and ``folders`` (of files
     ``head-*.txt``) keep heads. ``keys`` are those of the log to trust; without any, those that the database names are
-    taken. ``accepted`` are the numbers of logs that are known to have begun after a loss, which then is no finding.
+    taken. ``witnesses`` are the keys of those whose cosignatures are asked for. ``accepted`` are the numbers of logs
+    that are known to have begun after a loss, which then is no finding.
     """
 
     log: str
     sinks: Sequence[Sink] = ()
     folders: Sequence[Path] = ()
     keys: Sequence[NoteKey] = ()
+    witnesses: Sequence[NoteKey] = ()
     accepted: Collection[int] = ()
 
 
@@ -52,9 +54,10 @@ def check_log(
     with Heads() as heads:
         yield from read_sinks(heads, sources.sinks)
         for folder in sources.folders:
-            yield from read_folder(heads, folder)
+            yield from read_folder(heads, folder, sources.witnesses)
         with snapshot():
-            logs = LogsCheck(heads, Trusted(sources.keys), site_log=sources.log, accepted=sources.accepted)
+            trusted = Trusted(sources.keys, sources.witnesses)
+            logs = LogsCheck(heads, trusted, site_log=sources.log, accepted=sources.accepted)
             yield from logs.findings(counted, tell)
             chains = ChainsCheck(logs.logs, counted)
             yield from chains.site_findings()
@@ -62,6 +65,10 @@ def check_log(
     for code, waiting, what in (
         ("unsequenced", counted.unsequenced, "events that are in no leaf"),
         ("unexported", counted.unexported, "leaves that no exported head covers"),
+        *(
+            ("unwitnessed", one, f"leaves that the witness {name} has not co-signed")
+            for name, one in counted.unwitnessed.items()
+        ),
     ):
         if waiting.since is not None and now - waiting.since > patience:
             age = int((now - waiting.since).total_seconds())

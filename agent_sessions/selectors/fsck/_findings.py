@@ -55,7 +55,8 @@ class Counted:
 
     ``logs`` has the leaves of each log by its origin, ``heads`` the heads of each source: the sinks, the folders, and
     the database itself (""). ``other_heads`` are of logs of other sites. ``unsequenced`` are events that are in no leaf
-    of the open log, ``unexported`` leaves under no head that counts. ``restarts`` says why logs began after another.
+    of the open log, ``unexported`` leaves under no head that counts, ``unwitnessed`` by a witness's name those under
+    no head that it has co-signed. ``restarts`` says why logs began after another.
     """
 
     sessions: int = 0
@@ -66,6 +67,7 @@ class Counted:
     other_heads: int = 0
     unsequenced: Waiting = field(default_factory=Waiting)
     unexported: Waiting = field(default_factory=Waiting)
+    unwitnessed: dict[str, Waiting] = field(default_factory=dict)
     restarts: list[str] = field(default_factory=list)
 
 

@@ -11,8 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agent_sessions.audit.notes import Checkpoint, parse_checkpoint, parse_note
-from agent_sessions.audit.submissions import HEAD_FILES, MAX_SUBMISSION, read_submission
+from agent_sessions.audit.notes import (
+    Checkpoint,
+    Signature,
+    add_signatures,
+    parse_checkpoint,
+    parse_note,
+    parse_signatures,
+)
+from agent_sessions.audit.submissions import HEAD_FILES, MAX_SUBMISSION, cosignature_file, read_submission
+from agent_sessions.audit.vkeys import NoteKey
 from agent_sessions.exceptions import NoteRefused
 from agent_sessions.selectors.fsck._findings import Finding
 from agent_sessions.sinks.base import Sink, SinkFailed
@@ -144,16 +152,30 @@ def read_sinks(heads: Heads, sinks: Sequence[Sink]) -> Iterator[Finding]:
             yield Finding("sink_unreadable", sink.name, "the sink", f"cannot be read: {error.problem}")
 
 
-def read_folder(heads: Heads, folder: Path) -> Iterator[Finding]:
-    """Read the files ``head-*.txt`` in a folder, at any depth: submissions, or bare notes."""
+def read_folder(heads: Heads, folder: Path, witnesses: Sequence[NoteKey] = ()) -> Iterator[Finding]:
+    """Read the files ``head-*.txt`` in a folder, at any depth: submissions, or bare notes.
+
+    What ``witnesses`` have put beside one is read with it.
+    """
     for file in sorted(folder.rglob(HEAD_FILES)):
         try:
             with file.open("rb") as opened:
-                written = opened.read(MAX_SUBMISSION + 1)
-            heads.add(str(folder), _note(written))
+                note = _note(opened.read(MAX_SUBMISSION + 1))
+            heads.add(str(folder), add_signatures(note, _beside(file, witnesses)))
         except (NoteRefused, OSError) as error:
             problem = error.problem if isinstance(error, NoteRefused) else str(error)
             yield Finding("head_unreadable", str(folder), file.name, f"cannot be read: {problem}")
+
+
+def _beside(file: Path, witnesses: Sequence[NoteKey]) -> list[Signature]:
+    """Read the cosignatures beside a head's file. Raises NoteRefused and OSError."""
+    found: list[Signature] = []
+    for key in witnesses:
+        answer = file.with_name(cosignature_file(file.name, key.key_id))
+        if answer.is_file():
+            with answer.open(encoding="utf-8", errors="replace") as opened:
+                found += parse_signatures(opened.read(MAX_SUBMISSION))
+    return found
 
 
 def _kept(row: tuple[str, int, bytes, str, int]) -> Kept:

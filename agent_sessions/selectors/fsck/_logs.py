@@ -13,10 +13,11 @@ from agent_sessions.audit.notes import Checkpoint, parse_checkpoint, parse_note
 from agent_sessions.exceptions import InvalidValue, NoteRefused
 from agent_sessions.models import LogGeneration, LogLeaf, TreeHead
 from agent_sessions.selectors._rows import write_connection
-from agent_sessions.selectors.fsck._findings import Counted, Finding, Tell, first_of_each
+from agent_sessions.selectors.fsck._findings import Counted, Finding, Tell, Waiting, first_of_each
 from agent_sessions.selectors.fsck._heads import DATABASE, Heads, Kept, named
 from agent_sessions.selectors.fsck._trees import TreeCheck
 from agent_sessions.selectors.fsck._trust import Trusted
+from agent_sessions.selectors.log import witnessed_note
 
 _Model = TypeVar("_Model", bound=Model)
 
@@ -60,10 +61,21 @@ class LogsCheck:
             counted.logs[log.origin] = check.rows
             if log.closed_at is None:
                 counted.unexported.add(max(check.rows - check.covered, 0), check.waiting_since)
+                yield from self._witness_findings(log, check, counted)
         for origin in self._heads.origins():
             if origin not in known:
                 yield from first_of_each(self._beyond(origin, None, {}, counted))
         yield from self._stray_leaves()
+
+    def _witness_findings(self, log: LogGeneration, check: TreeCheck, counted: Counted) -> Iterator[Finding]:
+        """Count what witnesses have not co-signed; of one that has co-signed nothing, no time says how long ago."""
+        for witness, size in check.cosigned.items():
+            first = _of(LogLeaf).filter(generation_id=log.pk, index=size).values_list("created_at", flat=True).first()
+            waiting = counted.unwitnessed.setdefault(witness.name, Waiting())
+            waiting.add(max(check.rows - size, 0), first)
+            if not size:
+                message = "has co-signed no head of this log, so nothing shows that it was not rewritten whole"
+                yield Finding("unwitnessed", log.origin, f"the witness {witness.name}", message)
 
     def _stored_heads(self) -> Iterator[Finding]:
         """Put the database's heads beside those from outside, and see that sinks have what they are said to have."""
@@ -72,7 +84,7 @@ class LogsCheck:
             origin = origins.get(row.generation_id, f"log {row.generation_id}")
             where = f"the stored head of {row.size} leaves"
             try:
-                said = self._heads.add(DATABASE, row.note, outside=False)
+                said = self._heads.add(DATABASE, _with_cosignatures(row), outside=False)
             except NoteRefused as refused:
                 yield Finding("head_changed", origin, where, f"cannot be read: {refused.problem}")
                 continue
@@ -99,7 +111,7 @@ class LogsCheck:
         """Find heads that show more than there is: leaves were cut off, or (``size`` None) the whole log is gone."""
         largest = dict(lost)
         for kept in self._heads.above(origin, -1 if size is None else size):
-            problem = self._trusted.problem(kept.note, origin)
+            problem = self._trusted.look(kept.note, origin).problem
             if problem:
                 yield Finding("head_unsigned", origin, named(kept), f"is not to be trusted: {problem}")
             else:
@@ -146,7 +158,7 @@ class LogsCheck:
         exported = {one.origin: self._covered.get(one.pk, 0) for one in self.logs}
         for origin in self._heads.origins():
             last = self._heads.largest(origin)
-            if last is not None and not self._trusted.problem(last.note, origin):
+            if last is not None and not self._trusted.look(last.note, origin).problem:
                 exported[origin] = max(exported.get(origin, 0), last.size)
         before = [
             (_number(origin), origin, size)
@@ -159,6 +171,14 @@ class LogsCheck:
         strays = _of(LogLeaf).exclude(generation_id__in=[log.pk for log in self.logs])
         for number in strays.values_list("generation_id", flat=True).distinct()[:20]:
             yield Finding("log_missing", f"log {number}", "its row", "is not there, though leaves of it are")
+
+
+def _with_cosignatures(head: TreeHead) -> str:
+    """Return a stored head as it is given out. Raises NoteRefused."""
+    try:
+        return witnessed_note(head)
+    except TypeError:
+        raise NoteRefused("its cosignatures are no texts") from None
 
 
 def _base(origin: str) -> str:

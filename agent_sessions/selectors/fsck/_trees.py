@@ -11,13 +11,14 @@ from django.db.models import Q, QuerySet
 
 from agent_sessions.audit.leaf import GenerationLeaf, KeysLeaf, parse_leaf, session_leaf, site_leaf
 from agent_sessions.audit.merkle import Frontier, Node, grow, leaf_hash
+from agent_sessions.audit.vkeys import NoteKey
 from agent_sessions.exceptions import InvalidValue
 from agent_sessions.models import LogGeneration, LogLeaf, LogNode
 from agent_sessions.selectors._rows import as_time, as_uuid, write_connection
 from agent_sessions.selectors.fsck._findings import EVERY, Finding, Tell
 from agent_sessions.selectors.fsck._heads import DATABASE, Heads, Kept, named
 from agent_sessions.selectors.fsck._rows import stream
-from agent_sessions.selectors.fsck._trust import Trusted
+from agent_sessions.selectors.fsck._trust import Looked, Trusted
 
 _BATCH: Final = 2048
 """Leaves whose nodes are compared with one query."""
@@ -47,6 +48,7 @@ class TreeCheck:
     ``covered`` is the size of its largest head that counts, ``waiting_since`` when the first leaf beyond was added.
     ``gap`` is the place of the first leaf that is missing. ``lost`` are heads from outside, the largest of each source,
     that a log which was closed did not come to: after a restore leaves may have been added before that was noticed.
+    ``cosigned`` has for each witness the size of the largest head that it co-signed and that is of this tree.
     """
 
     def __init__(self, log: LogGeneration, heads: Heads, trusted: Trusted, *, covered: int) -> None:
@@ -60,6 +62,7 @@ class TreeCheck:
         self.rows = self.end = 0
         self.waiting_since: datetime | None = None
         self.lost: dict[str, Kept] = {}
+        self.cosigned: dict[NoteKey, int] = dict.fromkeys(trusted.witnesses, 0)
 
     @property
     def size(self) -> int:
@@ -121,19 +124,22 @@ class TreeCheck:
     def _compare(self, size: int) -> Iterator[Finding]:
         """Compare every head of this size with the tree as it is now."""
         root, stored = self._tree.root(), self._heads.has(self._log.origin, size, DATABASE)
-        signed: dict[str, str] = {}
+        signed: dict[str, Looked] = {}
         for kept in self._heads.of_size(self._log.origin, size):
             where = named(kept)
             if kept.note not in signed:
-                signed[kept.note] = self._trusted.problem(kept.note, self._log.origin)
-            if signed[kept.note]:
-                yield self._finding("head_unsigned", where, f"is not to be trusted: {signed[kept.note]}")
+                signed[kept.note] = self._trusted.look(kept.note, self._log.origin)
+            problem, witnesses = signed[kept.note]
+            if problem:
+                yield self._finding("head_unsigned", where, f"is not to be trusted: {problem}")
             elif self._is_closed_before(kept) and not (stored and kept.root == root):
                 self.lost[kept.source] = kept
             elif kept.root != root:
                 yield self._finding("head_differs", where, "has another root than these leaves")
-            elif kept.outside and not stored:
-                yield self._finding("head_missing", where, "is not among the heads in the database")
+            else:
+                self.cosigned.update(dict.fromkeys(witnesses, size))
+                if kept.outside and not stored:
+                    yield self._finding("head_missing", where, "is not among the heads in the database")
 
     def _is_closed_before(self, kept: Kept) -> bool:
         """Tell whether this log was closed without a head that counts of so many leaves; elsewhere there is one."""
