@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from agent_sessions import selectors, services
-from agent_sessions.admin import history, wording
+from agent_sessions.admin import history, live, wording
 from agent_sessions.admin.acting import act_page, offered
 from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
 from agent_sessions.admin.content import Told, shown_of
@@ -96,6 +96,7 @@ PAGES = (
     Page("act/<slug:name>/", "act", "act", answers=True),
     Page("evidence/", "evidence", "evidence", "Evidence", needs=MAY_VIEW),
     Page("proof/", "proof", "proof", "Proof"),
+    Page("live/", "live", "live"),
     Page("artifact", "artifact", "artifact"),
     Page("reveal/", "reveal", "reveal", answers=True),
 )
@@ -132,6 +133,7 @@ class SessionPages:
             links=links_of(admin_lists.handed_over(session_id)),
             lines=page.lines(before=head.head_seq + 1, limit=_LATEST),
             family=family_of(head),
+            live=live.following(page, way="view", page_url=page.url("change")),
             **shown_of(state, page.masks.shown),
         )
 
@@ -238,6 +240,12 @@ class SessionPages:
     def reveal(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Reveal what is masked to one of the staff, or mask it again (A9)."""
         return reveal_page(_Reading(self._admin, request, session_id), request)
+
+    def live(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        """Say to a page that follows along what is new."""
+        if not self._admin.has_view_permission(request):
+            raise PermissionDenied
+        return live.answer(request, session_id)
 
     def artifact(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Send the signed record of an ended session: with nothing opened, or all if all is revealed to this reader."""

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from agent_sessions.admin import history, wording
 from agent_sessions.admin.content import Told
+from agent_sessions.admin.live import following
 from agent_sessions.admin.pictures import FAMILY_NAMES, Picture, picture_of
 from agent_sessions.admin.revealing import reveal_words
 from agent_sessions.domain.calls import APPROVAL_GRANTED, APPROVAL_REJECTED, APPROVAL_REQUESTED
@@ -127,6 +128,7 @@ def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
         actors=_actors(choice),
         failures=_failures(whole, choice),
         everything=not choice,
+        live=None if found.later else following(page, way="story", page_url=page.url("timeline") + _query(choice)),
         **_neighbours(found, page.head.head_seq, choice),
     )
 

@@ -17,6 +17,7 @@ from agent_sessions.admin import wording
 from agent_sessions.admin.acting import roll_back_url
 from agent_sessions.admin.content import Told, document_of, shown_of, told
 from agent_sessions.admin.evidence import MAY_VIEW
+from agent_sessions.admin.live import following
 from agent_sessions.admin.moments import known_of, payment_of, standing_at
 from agent_sessions.admin.timeline import drawn
 from agent_sessions.domain.text import clipped
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 MOST_TOLD: Final = 200
 NOW: Final = "now"
 """What a version can be compared with besides a number: the latest one, whichever that is."""
+_ANY: Final = 999_999_999
+"""A number that no session has a version of: the form for a number goes to the nearest."""
 _SIGNS: Final = {
     "added": "+", "made": "+", "learned": "+", "held": "+", "started": "+", "chosen": "+", "given": "+", "seen": "+",
     "removed": "−", "released": "−", "cleared": "−", "withdrawn": "−",
@@ -85,6 +88,7 @@ def travel_page(page: _Reading, request: HttpRequest, number: int) -> HttpRespon
         roll_back_url=roll_back_url(page, request, number) if number < latest else "",
         evidence_url=page.url("evidence") if request.user.has_perm(MAY_VIEW) else "",
         document=document,
+        live=following(page, way="version", page_url=_latest(page, kept)) if number == latest else None,
         left_out=left_out,
         standing_then=None if state is None or made is None else standing_at(state, made.at, groups),
         known=_known(page, state, made),
@@ -109,6 +113,11 @@ def _is_comparison(compare: str) -> bool:
 def _address(page: _Reading, number: int, compare: str) -> str:
     place = page.url("version_at", number)
     return f"{place}?{urlencode({'compare': compare})}" if compare else place
+
+
+def _latest(page: _Reading, compare: str) -> str:
+    """Return an address that leads to the latest version, whichever that is then."""
+    return f"{page.url('at')}?{urlencode({'version': _ANY, 'compare': compare})}"
 
 
 def _steps(page: _Reading, number: int, latest: int, compare: str) -> dict[str, Any]:

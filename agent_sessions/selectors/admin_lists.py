@@ -54,6 +54,22 @@ class Step:
     after: State
 
 
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What moves whenever something happens to a session: its last event, its version, its status."""
+
+    head_seq: int
+    version: int
+    status: str
+
+
+def pulse(session_id: uuid.UUID) -> Pulse | None:
+    """Return how far a session has come, or None if there is none; one query of one row."""
+    rows = Session.objects.using(_rows.write_connection().alias).filter(pk=session_id)
+    row = rows.values_list("head_seq", "version", "status").order_by().first()
+    return None if row is None else Pulse(*row)
+
+
 def listed_sessions() -> QuerySet[Session]:
     """Return the sessions for a list, newest first, each with the ``order_ref`` that it led to, or None.
 
