@@ -22,10 +22,9 @@ from tests.shopping import line
 from tests.tampering import Tamper, flipped, guards_off
 
 pytestmark = pytest.mark.django_db
-SHOWN = [
-    page for page in PAGES if "approval_id" not in page.route and page.name not in ("at", "act", "artifact", "live")
-]
-"""Pages that show something of every session: not what leads on, acts, downloads, or is about one approval."""
+_APART = ("at", "act", "artifact", "live", "reveal")
+SHOWN = [page for page in PAGES if "approval_id" not in page.route and page.name not in _APART]
+"""Pages that show something of every session: not what leads on, downloads, or is about one approval."""
 
 
 def _closed(one: OpenedSession) -> None:

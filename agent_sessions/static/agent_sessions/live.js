@@ -51,11 +51,11 @@
     if (!over && !kept.off && !document.hidden) { timer = setTimeout(ask, time); }
   };
 
-  /* The reader's hand: a focus, a selection, or words in a field. */
+  /* The reader's hand: a focus or a selection. */
   const inUse = (part) => {
     const selection = getSelection();
     const chosen = selection.rangeCount > 0 && !selection.isCollapsed && selection.getRangeAt(0).intersectsNode(part);
-    return chosen || part.contains(document.activeElement) || Boolean(part.querySelector("details[open]"));
+    return chosen || part.contains(document.activeElement);
   };
 
   /* Exchange the parts that stay where they are for the reader; return those that would move what is in view. */
@@ -66,6 +66,8 @@
       if (!other || part.isEqualNode(other)) { continue; }
       if (!evenInView && inUse(part)) { left.push(part); continue; }
       const made = document.importNode(other, true);
+      const folds = part.querySelectorAll("details");
+      made.querySelectorAll("details").forEach((fold, number) => { fold.open = folds[number]?.open ?? fold.open; });
       const before = part.getBoundingClientRect();
       const place = scrollY;
       part.replaceWith(made);
