@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from django.http import Http404, HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import wording
@@ -26,18 +28,18 @@ _LONGEST_LINE: Final = 1000
 _WRITTEN: Final = {"reason": "agent", "question": "words", "answer": "words"}
 """The group that each text of an approval belongs to (``domain.privacy.GROUPS``)."""
 _STATUS: Final = {
-    ApprovalStatus.PENDING: (wording.WARNING, "waits for the shopper"),
-    ApprovalStatus.ESCALATED: (wording.WARNING, "waits for staff"),
-    ApprovalStatus.GRANTED: (wording.GOOD, "granted, not used yet"),
-    ApprovalStatus.REJECTED: (wording.BAD, "rejected"),
-    ApprovalStatus.EXPIRED: (wording.PLAIN, "expired"),
-    ApprovalStatus.VOID: (wording.PLAIN, "void: the cart changed"),
-    ApprovalStatus.USED: (wording.GOOD, "granted and used"),
+    ApprovalStatus.PENDING: (wording.WARNING, gettext_lazy("waits for the shopper")),
+    ApprovalStatus.ESCALATED: (wording.WARNING, gettext_lazy("waits for staff")),
+    ApprovalStatus.GRANTED: (wording.GOOD, gettext_lazy("granted, not used yet")),
+    ApprovalStatus.REJECTED: (wording.BAD, gettext_lazy("rejected")),
+    ApprovalStatus.EXPIRED: (wording.PLAIN, gettext_lazy("expired")),
+    ApprovalStatus.VOID: (wording.PLAIN, gettext_lazy("void: the cart changed")),
+    ApprovalStatus.USED: (wording.GOOD, gettext_lazy("granted and used")),
 }
 _DONE: Final = {
-    "grant": "You have granted this approval. The agent can check out the cart, once and unchanged.",
-    "reject": "You have rejected this approval. The cart is not checked out as it is.",
-    "escalate": "Only staff can answer this approval now.",
+    "grant": gettext_lazy("You have granted this approval. The agent can check out the cart, once and unchanged."),
+    "reject": gettext_lazy("You have rejected this approval. The cart is not checked out as it is."),
+    "escalate": gettext_lazy("Only staff can answer this approval now."),
 }
 
 
@@ -77,7 +79,7 @@ def approval_of(head: SessionHead, approval_id: uuid.UUID) -> ApprovalView:
     except ApprovalNotFound as unknown:
         raise Http404(unknown.message) from None
     if found.session_id != head.session_id:
-        raise Http404("This approval is of another session.")
+        raise Http404(_("This approval is of another session."))
     return found
 
 
@@ -88,7 +90,7 @@ def row_of(approval: ApprovalView, groups: Set[str]) -> ApprovalRow:
     shown = {name: text if _WRITTEN[name] in groups else "" for name, text in wrote.items()}
     return ApprovalRow(
         id=str(approval.id),
-        standing=wording.mark(tone, told),
+        standing=wording.mark(tone, str(told)),
         waits=approval.waits,
         escalated=approval.status is ApprovalStatus.ESCALATED,
         amount=format_money(approval.amount, clipped(approval.currency)),
@@ -127,16 +129,16 @@ def carry_out(request: HttpRequest, approval: ApprovalView) -> str:
         "escalate": services.escalate_approval,
     }
     if chosen not in answers:
-        raise InvalidValue("/answer", "Choose one of the answers.")
+        raise InvalidValue("/answer", _("Choose one of the answers."))
     if chosen == "grant" and not request.POST.get("confirmed"):
-        raise InvalidValue("/confirmed", "Confirm that you have looked at the cart before you grant it.")
+        raise InvalidValue("/confirmed", _("Confirm that you have looked at the cart before you grant it."))
     if chosen == "reject" and not reason:
-        raise InvalidValue("/reason", "Say why you reject it; the agent and the shopper read it.")
+        raise InvalidValue("/reason", _("Say why you reject it; the agent and the shopper read it."))
     if len(reason) > MAX_NOTE:
-        raise InvalidValue("/reason", f"Say it in at most {MAX_NOTE} characters.")
+        raise InvalidValue("/reason", _("Say it in at most {number} characters.").format(number=MAX_NOTE))
     words = {} if chosen == "grant" else {"reason": reason}
     answers[chosen](approval.id, actor=Actor("staff", str(request.user.pk)), **words)
-    return _DONE[chosen]
+    return str(_DONE[chosen])
 
 
 def refusal(error: AgentSessionsError) -> str:

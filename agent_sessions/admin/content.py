@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from msgspec import UNSET
 
 from agent_sessions.domain.differences import describe
@@ -57,20 +59,20 @@ _DECIDED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """What everybody sees of slices that only the shop and its policies write: maps of entries."""
 _NAMES = {
-    "conversation": "Conversation",
-    "agent": "The agent’s variables",
-    "customer": "What is known of the customer",
-    "decisions": "Further details of decisions",
-    "checkout": "Where the checkout stands",
-    "inventory": "Further details of the stock",
-    "recovery": "Steps and failures",
-    "facts": "Facts that were looked up",
-    "stale": "Further details of what is stale",
+    "conversation": gettext_noop("Conversation"),
+    "agent": gettext_noop("The agent’s variables"),
+    "customer": gettext_noop("What is known of the customer"),
+    "decisions": gettext_noop("Further details of decisions"),
+    "checkout": gettext_noop("Where the checkout stands"),
+    "inventory": gettext_noop("Further details of the stock"),
+    "recovery": gettext_noop("Steps and failures"),
+    "facts": gettext_noop("Facts that were looked up"),
+    "stale": gettext_noop("Further details of what is stale"),
 }
-"""What people call the private part of each slice but the cart."""
-_INSTRUCTIONS = "Instructions"
-_FURTHER = "Further details of the cart"
-_OTHER = "Other content"
+"""What people call the private part of each slice but the cart; translated where it is shown."""
+_INSTRUCTIONS = gettext_noop("Instructions")
+_FURTHER = gettext_noop("Further details of the cart")
+_OTHER = gettext_noop("Other content")
 _GROUPS: dict[str, str] = {
     _INSTRUCTIONS: "words",
     _NAMES["conversation"]: "words",
@@ -83,7 +85,11 @@ _LONGEST_LINE = 4000
 _ENTRIES = ("lines", "discounts", "vouchers")
 _QUOTED = frozenset({"subtotal", "shipping", "tax", "tax_included"})
 """What stores put beside a quote's total; the cart shows it to everybody."""
-_SUMS = (("subtotal", "Subtotal"), ("shipping", "Delivery"), ("tax", "Tax"))
+_SUMS = (
+    ("subtotal", gettext_noop("Subtotal")),
+    ("shipping", gettext_noop("Delivery")),
+    ("tax", gettext_noop("Tax")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +153,19 @@ def cart_of(state: State) -> Cart:
     try:
         shopping = msgspec.convert(_open_cart(state, with_extra=True), Shopping)
     except (msgspec.ValidationError, ValueError):
-        return Cart(problem="The cart is stored in a shape that this version of the package does not know.")
+        return Cart(problem=_("The cart is stored in a shape that this version of the package does not know."))
     quote = None if shopping.quote is UNSET else shopping.quote
     delivery = "" if shopping.delivery is UNSET else clipped(shopping.delivery.label or shopping.delivery.method)
     sums = [
-        (f"Discount {clipped(entry.code or entry.label or name)}", format_money(entry.amount, entry.currency))
+        (
+            _("Discount {code}").format(code=clipped(entry.code or entry.label or name)),
+            format_money(entry.amount, entry.currency),
+        )
         for name, entry in sorted(shopping.discounts.items())
     ]
     if quote is not None:
         sums = [*_quoted_sums(quote)[:1], *sums, *_quoted_sums(quote)[1:]]
-        sums.append(("Total", format_money(quote.total, quote.currency)))
+        sums.append((_("Total"), format_money(quote.total, quote.currency)))
     return Cart(
         tuple(_row(line) for _, line in sorted(shopping.lines.items())),
         tuple(sums),
@@ -172,7 +181,7 @@ def document_of(state: State, groups: Set[str]) -> tuple[str, list[str]]:
 
 def masked_parts(state: State, groups: Set[str]) -> list[str]:
     """Return the names of what is in a state and not in ``groups``."""
-    return [name for name, value in _private_parts(state).items() if value and group_of(name) not in groups]
+    return [_(name) for name, value in _private_parts(state).items() if value and group_of(name) not in groups]
 
 
 def group_of(part: str) -> str:
@@ -187,7 +196,7 @@ def told(before: State, after: State, groups: Set[str]) -> list[Told]:
         return changes
     one, other = _private_parts(before), _private_parts(after)
     changes += [
-        Told("masked.changed", f"{name} changed", hidden=True)
+        Told("masked.changed", _("{part} changed").format(part=_(name)), hidden=True)
         for name in one
         if group_of(name) not in groups and not alike(one[name] or None, other[name] or None)
     ]
@@ -197,7 +206,7 @@ def told(before: State, after: State, groups: Set[str]) -> list[Told]:
 def words_of(state: State, groups: Set[str]) -> list[Words]:
     """Return what is private in a state and in one of the ``groups``."""
     return [
-        Words(name, _written(value))
+        Words(_(name), _written(value))
         for name, value in _private_parts(state).items()
         if value and group_of(name) in groups
     ]
@@ -221,8 +230,8 @@ def _quoted_sums(quote: Quote) -> list[tuple[str, str]]:
     for name, label in _SUMS:
         amount = quote.extra.get(name)
         if type(amount) is int:
-            included = " (included)" if name == "tax" and quote.extra.get("tax_included") is True else ""
-            found.append((label + included, format_money(amount, quote.currency)))
+            included = name == "tax" and quote.extra.get("tax_included") is True
+            found.append((_("Tax (included)") if included else _(label), format_money(amount, quote.currency)))
     return found
 
 

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from agent_sessions.admin import history, wording
 from agent_sessions.domain.money import format_money
@@ -22,6 +24,21 @@ _APPROVAL_TONES: Final = {
     "granted": wording.GOOD, "used": wording.GOOD, "rejected": wording.BAD, "pending": wording.WARNING,
     "escalated": wording.WARNING,
 }  # fmt: skip
+_OUTCOMES: Final = {
+    "succeeded": gettext_lazy("succeeded"),
+    "declined": gettext_lazy("declined"),
+    "failed": gettext_lazy("failed"),
+    "started": gettext_lazy("started"),
+    "unknown": gettext_lazy("unknown"),
+    "done": gettext_lazy("done"),
+    "granted": gettext_lazy("granted"),
+    "used": gettext_lazy("used"),
+    "rejected": gettext_lazy("rejected"),
+    "pending": gettext_lazy("pending"),
+    "escalated": gettext_lazy("escalated"),
+    "expired": gettext_lazy("expired"),
+    "void": gettext_lazy("void"),
+}
 _CHECKOUT: Final = "checkout"
 
 
@@ -33,10 +50,10 @@ def standing_at(state: State, moment: datetime, groups: Set[str]) -> dict[str, l
     decisions, inventory = _map(state.get("decisions")), _map(state.get("inventory"))
     steps = _entries(_map(state.get("recovery")), "steps") if "agent" in groups else []
     return {
-        "payments": [_payment(one) for _, one in _entries(decisions, "payments")],
-        "approvals": [_approval(one, moment) for _, one in _entries(decisions, "approvals")],
-        "holds": [_hold(one, moment) for _, one in _entries(inventory, "holds")],
-        "stale": [_stale(one) for _, one in _entries(_map(state.get("stale")), "parts")],
+        "payments": [_payment(one) for _key, one in _entries(decisions, "payments")],
+        "approvals": [_approval(one, moment) for _key, one in _entries(decisions, "approvals")],
+        "holds": [_hold(one, moment) for _key, one in _entries(inventory, "holds")],
+        "stale": [_stale(one) for _key, one in _entries(_map(state.get("stale")), "parts")],
         "steps": [_step(name, one) for name, one in steps],
     }  # fmt: skip
 
@@ -59,7 +76,7 @@ def known_of(
     facts = _entries(_map(state.get("facts")), "known") if "customer" in groups else []
     return {
         "instructions": clipped(str(shopping.get("instructions", "")), 2000) if "words" in groups else "",
-        "recommendations": [_recommendation(one) for _, one in recommended],
+        "recommendations": [_recommendation(one) for _key, one in recommended],
         "facts": [_fact(name, one, moment) for name, one in facts],
         "stock": [_stock(item, one, moment) for item, one in _entries(_map(state.get("inventory")), "stock")],
         "turns": [
@@ -90,8 +107,8 @@ def payment_of(state: State, groups: Set[str]) -> dict[str, Any]:
     decisions, checkout = _map(state.get("decisions")), _map(state.get("checkout"))
     payments = [(key, one) for key, one in _entries(decisions, "payments")]
     policies = _entries(decisions, "policies")
-    named = {_text(one, "capability", 64) for _, one in policies}
-    fallbacks = [_fallback(one) for _, one in _entries(decisions, "fallbacks")] if tells else []
+    named = {_text(one, "capability", 64) for _key, one in policies}
+    fallbacks = [_fallback(one) for _key, one in _entries(decisions, "fallbacks")] if tells else []
     steps = [
         {"step": clipped(name), "tried": [(clipped(way), clipped(str(what))) for way, what in sorted(tried.items())]}
         for name, one in _entries(_map(state.get("recovery")), "steps")
@@ -102,9 +119,9 @@ def payment_of(state: State, groups: Set[str]) -> dict[str, Any]:
         "attempts": [{**_payment(one), "id": key} for key, one in payments],
         "policies": [
             {
-                "rule": clipped(rule), "capability": _text(one, "capability") or "the call",
-                "verdict": wording.mark(wording.GOOD, "allowed") if one.get("result") == "allow"
-                else wording.mark(wording.BAD, "denied"),
+                "rule": clipped(rule), "capability": _text(one, "capability") or _("the call"),
+                "verdict": wording.mark(wording.GOOD, _("allowed")) if one.get("result") == "allow"
+                else wording.mark(wording.BAD, _("denied")),
                 "time": _moment(one.get("at")),
             }
             for rule, one in policies
@@ -120,7 +137,7 @@ def _payment(one: Mapping[str, JSONValue]) -> dict[str, Any]:
     began, ended = _time(one.get("attempted_at")), _time(one.get("ended_at"))
     return {
         "method": _text(one, "method"),
-        "outcome": wording.mark(_PAYMENT_TONES.get(outcome, wording.PLAIN), outcome or "unknown"),
+        "outcome": wording.mark(_PAYMENT_TONES.get(outcome, wording.PLAIN), _outcome(outcome)),
         "code": _text(one, "code"),
         "amount": _money(one),
         "time": _moment(one.get("attempted_at")),
@@ -134,7 +151,7 @@ def _approval(one: Mapping[str, JSONValue], moment: datetime) -> dict[str, Any]:
     waits = status in ("pending", "escalated")
     waited = (moment if waits else decided or moment) - asked if asked is not None else None
     return {
-        "status": wording.mark(_APPROVAL_TONES.get(status, wording.PLAIN), status or "unknown"),
+        "status": wording.mark(_APPROVAL_TONES.get(status, wording.PLAIN), _outcome(status)),
         "amount": _money(one),
         "rule": _text(one, "rule", 200),
         "version": one.get("version") if type(one.get("version")) is int else None,
@@ -149,11 +166,11 @@ def _hold(one: Mapping[str, JSONValue], moment: datetime) -> dict[str, Any]:
     until, released = _time(one.get("until")), _time(one.get("released_at"))
     left = None if until is None else until - moment
     if released is not None:
-        standing = wording.mark(wording.PLAIN, "released")
+        standing = wording.mark(wording.PLAIN, _("released"))
     elif left is not None and left <= timedelta():
-        standing = wording.mark(wording.WARNING, "run out")
+        standing = wording.mark(wording.WARNING, _("run out"))
     else:
-        standing = wording.mark(wording.GOOD, "held")
+        standing = wording.mark(wording.GOOD, _("held"))
     is_held = released is None and left is not None and left > timedelta()
     return {
         "item": _text(one, "item"),
@@ -175,7 +192,7 @@ def _step(name: str, one: Mapping[str, JSONValue]) -> dict[str, Any]:
     outcome = _text(one, "outcome")
     tone = {"done": wording.GOOD, "failed": wording.BAD, "started": wording.WARNING}.get(outcome, wording.PLAIN)
     return {
-        "step": clipped(name), "outcome": wording.mark(tone, outcome or "unknown"), "method": _text(one, "method"),
+        "step": clipped(name), "outcome": wording.mark(tone, _outcome(outcome)), "method": _text(one, "method"),
         "attempt": one.get("attempt", 1),
     }  # fmt: skip
 
@@ -216,6 +233,11 @@ def _recommendation(one: Mapping[str, JSONValue]) -> dict[str, Any]:
         "reason": _text(one, "reason", 400),
         "confidence": f"{sure}%" if type(sure) is int else "",
     }
+
+
+def _outcome(word: str) -> str:
+    """Say an outcome or a standing that has a word of ours in the reader's language, and any other as it is."""
+    return str(_OUTCOMES.get(word, word)) if word else _("unknown")
 
 
 def _entries(slice_: Mapping[str, JSONValue], field: str) -> list[tuple[str, dict[str, JSONValue]]]:

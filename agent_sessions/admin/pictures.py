@@ -14,6 +14,8 @@ from typing import Final
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from agent_sessions.admin import wording
 from agent_sessions.audit.events import ENDED
@@ -32,23 +34,23 @@ from agent_sessions.domain.families import FAMILIES
 from agent_sessions.selectors.outline import GIVEN_UP, HANDED_TO_PAY, Cell, Outline, Turning
 
 FAMILY_NAMES: Final = {
-    "conversation": "Talk",
-    "shopping": "Cart",
-    "stock": "Stock, facts",
-    "decision": "Decisions",
-    "checkout": "Checkout",
-    "control": "Control",
-    "session": "Session",
-    "privacy": "Privacy",
-    "other": "Other",
+    "conversation": gettext_lazy("Talk"),
+    "shopping": gettext_lazy("Cart"),
+    "stock": gettext_lazy("Stock, facts"),
+    "decision": gettext_lazy("Decisions"),
+    "checkout": gettext_lazy("Checkout"),
+    "control": gettext_lazy("Control"),
+    "session": gettext_lazy("Session"),
+    "privacy": gettext_lazy("Privacy"),
+    "other": gettext_lazy("Other"),
 }
 PHASES: Final = {
-    "ended": "Ended",
-    "held": "With a person",
-    "paused": "Paused",
-    "waiting": "Waiting for approval",
-    "checkout": "Checkout",
-    "shopping": "Shopping",
+    "ended": gettext_lazy("Ended"),
+    "held": gettext_lazy("With a person"),
+    "paused": gettext_lazy("Paused"),
+    "waiting": gettext_lazy("Waiting for approval"),
+    "checkout": gettext_lazy("Checkout"),
+    "shopping": gettext_lazy("Shopping"),
 }
 """What a session can be in; where several hold at once, the first of them is drawn."""
 _ENTERS: Final = {
@@ -188,8 +190,11 @@ def picture_of(
         shown=None if shown is None else _shown(shown, stretches),
         began=wording.drawn_moment(outline.began_at, dated=long),
         ended=wording.drawn_moment(end, dated=long),
-        told=f"{_times(count, 'event')} in {wording.length(end - outline.began_at)}, "
-        + (f"{wrong} refused or failed" if wrong else "none refused or failed"),
+        told=_("{events} in {time}, {wrong}").format(
+            events=_events(count),
+            time=wording.length(end - outline.began_at),
+            wrong=_wrong(wrong) if wrong else _("none refused or failed"),
+        ),
         clipped=outline.clipped,
     )
 
@@ -252,7 +257,7 @@ def _lanes(cells: Sequence[Cell]) -> tuple[Lane, ...]:
         counts[cell.family][1] += cell.count if cell.failed else 0
     there = [family for family in FAMILIES if counts[family][0]]
     return tuple(
-        Lane(family, FAMILY_NAMES[family], _TOP + _LANE * number + _LANE // 2, *counts[family])
+        Lane(family, str(FAMILY_NAMES[family]), _TOP + _LANE * number + _LANE // 2, *counts[family])
         for number, family in enumerate(there)
     )
 
@@ -275,7 +280,7 @@ def _marks(
 def _mark(family: str, x: float, y: int, cells: Sequence[Cell], held: dict[int, int], link: Link) -> Mark:
     count, wrong = sum(cell.count for cell in cells), sum(cell.count for cell in cells if cell.failed)
     leading = next((cell for cell in cells if cell.failed), cells[0])
-    said = wording.kind_words(leading.kind) if count == 1 else f"{_times(count, 'event')}: {FAMILY_NAMES[family]}"
+    said = wording.kind_words(leading.kind) if count == 1 else f"{_events(count)}: {FAMILY_NAMES[family]}"
     return Mark(
         family,
         wrong > 0,
@@ -283,7 +288,7 @@ def _mark(family: str, x: float, y: int, cells: Sequence[Cell], held: dict[int, 
         y,
         min(4 + (count > 1) + count.bit_length() / 2 - 0.5, 9.0),
         link(leading.first_seq, held[leading.first_seq]),
-        format_html("{}, {}{}", said, wording.clock(leading.first_at), f", {wrong} refused or failed" if wrong else ""),
+        format_html("{}, {}{}", said, wording.clock(leading.first_at), f", {_wrong(wrong)}" if wrong else ""),
     )
 
 
@@ -293,12 +298,12 @@ def _bar(one: _Phase, stretches: Sequence[_Stretch], link: Link) -> Bar:
     lasted = wording.length(ended - began)
     return Bar(
         phase,
-        PHASES[phase],
+        str(PHASES[phase]),
         _percent(x),
         _percent(max(to - x, 1.0)),
         to - x >= 10,
         link(1, 1) if turning is None else link(turning.seq, turning.version or 1),
-        format_html("{}: from {}, {}", PHASES[phase], wording.clock(began), lasted),
+        format_html(_("{}: from {}, {}"), PHASES[phase], wording.clock(began), lasted),
         wording.moment(began),
         lasted,
     )
@@ -306,9 +311,11 @@ def _bar(one: _Phase, stretches: Sequence[_Stretch], link: Link) -> Bar:
 
 def _legend(phases: Sequence[_Phase]) -> tuple[tuple[str, str, str], ...]:
     lengths: dict[str, timedelta] = {}
-    for phase, _, began, ended in phases:
+    for phase, _turning, began, ended in phases:
         lengths[phase] = lengths.get(phase, timedelta()) + (ended - began)
-    return tuple((phase, PHASES[phase], wording.length(length) if length else "") for phase, length in lengths.items())
+    return tuple(
+        (phase, str(PHASES[phase]), wording.length(length) if length else "") for phase, length in lengths.items()
+    )
 
 
 def _phases(turnings: Sequence[Turning], began: datetime, end: datetime) -> list[_Phase]:
@@ -351,5 +358,9 @@ def _percent(value: float) -> str:
     return f"{value:.2f}%"
 
 
-def _times(count: int, what: str) -> str:
-    return f"{count} {what}{'s'[: count != 1]}"
+def _events(count: int) -> str:
+    return ngettext("{number} event", "{number} events", count).format(number=count)
+
+
+def _wrong(count: int) -> str:
+    return _("{number} refused or failed").format(number=count)

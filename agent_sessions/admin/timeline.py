@@ -165,7 +165,7 @@ def _families(whole: outline.Outline, choice: Choice) -> list[Chip]:
         if counts[family] or on:
             kept = tuple(one for one in FAMILIES if (one in choice.families) is not (one == family))
             query = _query(Choice(kept, choice.actors, choice.failed))
-            chips.append(Chip(FAMILY_NAMES[family], query, on, counts[family], family))
+            chips.append(Chip(str(FAMILY_NAMES[family]), query, on, counts[family], family))
     return chips
 
 
@@ -223,7 +223,7 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
         seq=entry.seq,
         time=wording.moment(entry.at),
         family=entry.family,
-        family_name=FAMILY_NAMES[entry.family],
+        family_name=str(FAMILY_NAMES[entry.family]),
         what=f"{role} wrote" if role else wording.kind_words(entry.kind) or "Unreadable event",
         kind=clipped(entry.kind),
         who=wording.actor_words(entry.actor),
