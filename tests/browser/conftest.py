@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.utils.text import slugify
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request, sync_playwright
+from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, Request, sync_playwright
 
 from tests.browser.people import officer, ordered  # noqa: F401 - fixtures
 from tests.journeys.conftest import agent, goods, make_agent, shop  # noqa: F401 - fixtures
@@ -62,6 +62,7 @@ class Browser:
         context = self._chromium.new_context(**{"viewport": size, "reduced_motion": "reduce", **options})
         context.set_default_timeout(PATIENCE * 1000)
         context.on("console", self._note_message)
+        context.on("dialog", self._note_dialog)
         context.on("weberror", lambda problem: self._complaints.append(str(problem.error)))
         context.on("request", self._note_request)
         context.on("requestfailed", self._note_failure)
@@ -186,6 +187,10 @@ class Browser:
         where = message.location["url"]
         if "Failed to load resource" not in message.text or not any(page in where for page in SAYS_NO):
             self._complaints.append(f"{where} {message.text}")
+
+    def _note_dialog(self, dialog: Dialog) -> None:
+        self._complaints.append(f"The page opened a dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _note_request(self, request: Request) -> None:
         if not request.url.startswith(AT_HOME):
