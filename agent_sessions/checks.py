@@ -120,6 +120,7 @@ _TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
     "LOG_SINKS": (_are_maps, "a list of maps with name, class and the options of the class"),
     "LOG_SINKS_NEEDED": (lambda value: value is None or _is_count(value), "a whole number, 1 or more, or None for all"),
     "LOG_ORIGIN": (_is_text, "text such as 'shop.example/agent-sessions', or ''"),
+    "SAVED_SEARCHES": (_is_text_map, "a map from a name to a query such as 'status=active&merchant=Fern'"),
 }
 
 

@@ -68,6 +68,7 @@ DEFAULTS: dict[str, Any] = {
     "LOG_SINKS": [],
     "LOG_SINKS_NEEDED": None,
     "LOG_ORIGIN": "",
+    "SAVED_SEARCHES": {},
 }
 MINIMUM_TTL = 60
 DEVELOPMENT_KEY_ID = "development"
@@ -312,6 +313,11 @@ class Settings:
         """What the names of the log's generations begin with: ``shop.example/agent-sessions``."""
         host = urlsplit(self.site).netloc or "localhost"
         return cast(str, self._get("LOG_ORIGIN")) or f"{host}/agent-sessions"
+
+    @property
+    def saved_searches(self) -> Mapping[str, str]:
+        """Searches of the admin's list that stand above it, beside the package's: name → what follows ``?``."""
+        return cast(Mapping[str, str], self._get("SAVED_SEARCHES"))
 
     @property
     def uses_settings_keys(self) -> bool:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from agent_sessions.domain.slices.recovery import StepOutcome
 from agent_sessions.store import CartLine, Emit, Handoff, Item, Page, Quote, StoreContext
 from shop_demo import reporting
-from shop_demo.customers import reference_of
+from shop_demo.customers import reference_by, reference_of
 from shop_demo.models import ContactMessage, Payment, Product, Variant, Voucher
 from shop_demo.pricing import CURRENCY, priced
 
@@ -28,7 +28,7 @@ SORTS: Final = {"price": "lowest", "-price": "-lowest", "title": "title", "-titl
 class DemoStore:
     """The shop's catalogue and prices. It keeps nothing; orders are made by ``shop_demo.checkout``."""
 
-    features: frozenset[str] = frozenset({"browse", "contact", "stock", "steps", "customers"})
+    features: frozenset[str] = frozenset({"browse", "contact", "stock", "steps", "customers", "find_customer"})
 
     def search(self, query: str, *, ctx: StoreContext, page: int, limit: int) -> Page:
         """Every word has to be somewhere in the title, the description, the category or an SKU."""
@@ -83,6 +83,10 @@ class DemoStore:
 
     def consumer_reference(self, request: HttpRequest) -> str:
         return reference_of(request)
+
+    def find_customer(self, term: str) -> str:
+        """By e-mail address, in any case; by user name too, since the demo's customers may have no address."""
+        return reference_by(term)
 
     def step_outcome(self, step: str, key: str, *, ctx: StoreContext) -> tuple[StepOutcome, str] | None:
         """Ask the payment provider, and finish what was begun: the order, or the way back of the money."""

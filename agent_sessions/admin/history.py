@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from agent_sessions.admin import wording
 from agent_sessions.admin.content import Told, told
@@ -61,13 +62,13 @@ def _line(event: Mapping[str, Any], changes: Mapping[int, Sequence[Told]]) -> Li
     return Line(
         seq=_number(event, "seq") or 0,
         time=_time(event.get("timestamp")),
-        what=wording.kind_words(kind) or "Unreadable event",
+        what=wording.kind_words(kind) or _("Unreadable event"),
         kind=clipped(kind),
         who=wording.actor_words(str(event.get("actor", ""))),
         capability=clipped(str(event.get("capability", ""))),
         method=clipped(str(event.get("method", ""))),
         params=params_words(event.get("params")),
-        policy=wording.mark(wording.BAD, "refused") if denied else wording.mark(wording.GOOD, "allowed"),
+        policy=wording.mark(wording.BAD, _("refused")) if denied else wording.mark(wording.GOOD, _("allowed")),
         rule=clipped(str(event.get("policy_rule", ""))),
         status=wording.mark(wording.BAD if status >= 500 else wording.WARNING, str(status))
         if status >= 400
@@ -88,7 +89,7 @@ def _time(text: object) -> SafeString:
     try:
         return wording.moment(parse_time(str(text)))
     except InvalidValue:
-        return format_html("{}", "unreadable time")
+        return format_html("{}", _("unreadable time"))
 
 
 def params_words(params: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
@@ -10,8 +11,9 @@ from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 
+from agent_sessions.admin import wording
 from agent_sessions.models import Session
-from agent_sessions.selectors import admin_lists
+from agent_sessions.selectors import admin_lists, finding
 
 _NEWER = "newer-"
 
@@ -22,10 +24,20 @@ class SessionChangeList(ChangeList):
     newer_link = older_link = ""
     queryset: QuerySet[Session]
 
+    def newest(self, *, excluding: Iterable[str | None] = ()) -> finding.Newest:
+        """Return the newest sessions that match, for counts; as if these parameters were not in the address."""
+        key = tuple(excluding)
+        known: dict[tuple[str | None, ...], finding.Newest] = self.__dict__.setdefault("_newest", {})
+        if key not in known:
+            sessions = self.get_queryset(self._request, exclude_parameters=list(key)) if key else self.queryset
+            known[key] = finding.newest(sessions)
+        return known[key]
+
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:
         return ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
+        self._request = request
         place = request.GET.get(PAGE_VAR, "")
         newer_than = _read_id(place.removeprefix(_NEWER)) if place.startswith(_NEWER) else None
         older_than = _read_id(place) if newer_than is None else None
@@ -44,6 +56,9 @@ class SessionChangeList(ChangeList):
         self.show_full_result_count = False
         self.show_admin_actions = False
         self.can_show_all = self.multi_page = False
+        every = self.newest()
+        self.matching_count = len(every.sessions)
+        self.matching = wording.at_least(self.matching_count, cut=every.cut)
 
 
 def _read_id(text: str) -> uuid.UUID | None:

@@ -21,6 +21,7 @@ from agent_sessions.admin.evidence import MAY_EXPORT
 from agent_sessions.admin.exports import ExportPage
 from agent_sessions.admin.lists import SessionChangeList
 from agent_sessions.admin.pages import PAGES, SessionPages
+from agent_sessions.admin.searches import CustomerSearch, finds_customers, saved_searches
 from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.domain.text import clipped
 from agent_sessions.models import Session
@@ -50,6 +51,9 @@ class SessionAdmin(SessionModelAdmin):
         filters.ApprovalFilter,
         filters.OpenedFilter,
         filters.EndReasonFilter,
+        filters.FailureFilter,
+        filters.AgentFilter,
+        filters.ItemFilter,
         filters.KindFilter,
     )
     list_per_page = 50
@@ -57,7 +61,7 @@ class SessionAdmin(SessionModelAdmin):
     search_fields = ("pk",)
     search_help_text = "Session id, order reference, parent request, or the beginning of an agent’s name"
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
+    show_facets = admin.ShowFacets.ALWAYS
     sortable_by = ()
     actions = None
 
@@ -81,6 +85,7 @@ class SessionAdmin(SessionModelAdmin):
         return [
             url("", self.changelist_view, "changelist"),
             url("evidence/", ExportPage(self), "export", takes=(*_READS, "POST")),
+            url("customer/", CustomerSearch(self), "customer", takes=("POST",)),
             *(
                 url(
                     f"<uuid:session_id>/{page.route}",
@@ -107,12 +112,19 @@ class SessionAdmin(SessionModelAdmin):
         export_url = ""
         if request.user.has_perm(MAY_EXPORT):
             export_url = reverse(f"{self.admin_site.name}:agent_sessions_session_export")
-        context = {"title": "Agent sessions", "export_url": export_url, **(extra_context or {})}
+        context = {
+            "title": "Agent sessions",
+            "export_url": export_url,
+            "saved_searches": saved_searches(request.GET.dict()),
+            "finds_customers": finds_customers(),
+            "customer_url": reverse(f"{self.admin_site.name}:agent_sessions_session_customer"),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Refuse what the filters do not offer: probing for a token's digest or a caller's pseudonym, say."""
-        return lookup in {narrowing.parameter_name for narrowing in self.list_filter}
+        return any(lookup in (narrowing.parameter_name, *narrowing.takes) for narrowing in self.list_filter)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -8,27 +8,35 @@ from datetime import UTC, datetime, timedelta
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy
 
+from agent_sessions.admin.kinds import KIND_WORDS
 from agent_sessions.domain.lifecycle import EndReason, Origin, Status, is_expired
 from agent_sessions.domain.text import clipped
+from agent_sessions.selectors.finding import EVENT, RULE
 
 GOOD, PLAIN, WARNING, BAD = "good", "plain", "warning", "bad"
 """Tones of a mark; what it says is always written out too."""
 
 END_REASONS = {
-    EndReason.COMPLETED: "checked out",
-    EndReason.DELETED: "ended by the agent",
-    EndReason.EXPIRED: "expired",
-    EndReason.REVOKED: "revoked",
-    EndReason.RENEWED: "renewed",
-    EndReason.TRANSFERRED: "taken over by another agent",
+    EndReason.COMPLETED: gettext_lazy("checked out"),
+    EndReason.DELETED: gettext_lazy("ended by the agent"),
+    EndReason.EXPIRED: gettext_lazy("expired"),
+    EndReason.REVOKED: gettext_lazy("revoked"),
+    EndReason.RENEWED: gettext_lazy("renewed"),
+    EndReason.TRANSFERRED: gettext_lazy("taken over by another agent"),
 }
 CAME_FROM = {
-    Origin.FORK.value: "Branch of",
-    Origin.RENEWAL.value: "Renewal of",
-    Origin.TRANSFER.value: "Taken over from",
+    Origin.FORK.value: gettext_lazy("Branch of"),
+    Origin.RENEWAL.value: gettext_lazy("Renewal of"),
+    Origin.TRANSFER.value: gettext_lazy("Taken over from"),
 }
-_ACTORS = {"agent": "Agent", "consumer": "Shopper", "staff": "Staff", "system": "System"}
+_ACTORS = {
+    "agent": gettext_lazy("Agent"),
+    "consumer": gettext_lazy("Shopper"),
+    "staff": gettext_lazy("Staff"),
+    "system": gettext_lazy("System"),
+}
 
 
 def moment(time: datetime) -> SafeString:
@@ -93,24 +101,24 @@ def length(time: timedelta) -> str:
 def status_mark(status: str, expires_at: datetime, end_reason: str) -> SafeString:
     """Say where a session stands, in one or two words."""
     if status == Status.QUARANTINED:
-        return mark(BAD, "quarantined")
+        return mark(BAD, gettext("quarantined"))
     if status == Status.ENDED:
         tone = {EndReason.COMPLETED.value: GOOD, EndReason.REVOKED.value: BAD}.get(end_reason, PLAIN)
-        return mark(tone, "completed" if end_reason == EndReason.COMPLETED else "ended")
+        return mark(tone, gettext("completed") if end_reason == EndReason.COMPLETED else gettext("ended"))
     if is_expired(timezone.now(), expires_at):
-        return mark(WARNING, "overdue")
+        return mark(WARNING, gettext("overdue"))
     if status == Status.PAUSED:
-        return mark(PLAIN, "paused")
-    return mark(GOOD, "active")
+        return mark(PLAIN, gettext("paused"))
+    return mark(GOOD, gettext("active"))
 
 
 def end_reason_words(reason: str) -> str:
-    return END_REASONS[EndReason(reason)] if reason in {*EndReason} else clipped(reason)
+    return str(END_REASONS[EndReason(reason)]) if reason in {*EndReason} else clipped(reason)
 
 
 def agent_words(name: str, version: str) -> str:
     """Name an agent as it declares itself; hostile characters show by their code point."""
-    return f"{clipped(name) or 'Unnamed agent'} {clipped(version)}".rstrip()
+    return f"{clipped(name) or gettext('Unnamed agent')} {clipped(version)}".rstrip()
 
 
 def actor_words(actor: str) -> str:
@@ -121,7 +129,21 @@ def actor_words(actor: str) -> str:
 
 def kind_words(kind: str) -> str:
     """Say what happened: ``Cart item added`` for ``cart.item_added``."""
-    return clipped(kind).replace(".", " ").replace("_", " ").capitalize()
+    known = KIND_WORDS.get(kind)
+    return clipped(kind).replace(".", " ").replace("_", " ").capitalize() if known is None else str(known)
+
+
+def failure_words(code: str) -> str:
+    """Say what a failure code is of: ``card_declined``, ``refused by spend_cap``, ``Step failed``."""
+    of, _colon, name = code.partition(":")
+    if of == RULE:
+        return gettext("refused by %(rule)s") % {"rule": clipped(name, 60)}
+    return kind_words(name) if of == EVENT else clipped(name, 60)
+
+
+def at_least(count: int, *, cut: bool) -> str:
+    """Write a count; one that was cut short as the least that it is: ``812+``."""
+    return formats.number_format(count, force_grouping=True) + ("+" if cut else "")
 
 
 def short_id(session_id: uuid.UUID) -> str:

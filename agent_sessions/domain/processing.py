@@ -79,9 +79,9 @@ CATEGORIES: Final = (
         "callers", "limit how many sessions one caller has", _INTEREST, "a day after they opened one last", _PSEUDONYMS,
     ),
     Category(
-        "references", "goods, vouchers and consumers that a live session depends on; changes that the shop reported",
-        _CONSUMERS, "tell agents of what has changed", _CONTRACT,
-        "until the session ends; a reported change for a day after it was carried on",
+        "references", "goods and vouchers that a session depends on, or did when it ended; changes in the shop",
+        _CONSUMERS, "tell agents of what has changed; let staff find a session by its goods", _CONTRACT,
+        "as long as what is personal of the session; a reported change for a day after it was carried on",
         "plain ids of the shop; consumers as pseudonyms, made with a key of the site",
     ),
     Category(

@@ -16,12 +16,19 @@ VOUCHER: Final = "voucher"
 CONSUMER: Final = "consumer"
 KINDS: Final = (ITEM, VOUCHER, CONSUMER)
 MAX_REFERENCE: Final = MAX_KEY_LENGTH
+PAST: Final = "past-"
+"""What the references of an ended session begin with."""
 
 
 def reference(kind: str, name: str) -> str:
     """Return the reference of something outside, as long as a key of a state at most."""
     told = f"{kind}:{name}"
     return told if len(told) <= MAX_REFERENCE else f"{kind}:sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def past(ref: str) -> str:
+    """Return how a reference is written once its session has ended."""
+    return PAST + ref
 
 
 def references(state: State) -> frozenset[str]:

@@ -335,6 +335,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'agent session event',
+                'indexes': [models.Index(condition=models.Q(('policy_result', 'deny'), ('response_status__gte', 400), ('kind__in', ['approval.attempt_failed', 'approval.rejected', 'capability.refused', 'confirmation.declined', 'fact.unavailable', 'input.refused', 'step.outcome_unknown']), ('kind__endswith', '.failed'), _connector='OR'), fields=['session', 'kind'], name='ags_event_failed')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('seq__gte', 1)), name='ags_event_from_one')],
             },
         ),
@@ -383,7 +384,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'agent session checkpoint',
-                'indexes': [models.Index(condition=models.Q(('outcome', 'started')), fields=['due_at'], name='ags_checkpoint_due')],
+                'indexes': [models.Index(condition=models.Q(('outcome', 'started')), fields=['due_at'], name='ags_checkpoint_due'), models.Index(condition=models.Q(('code', ''), _negated=True), fields=['code', 'session'], name='ags_checkpoint_code')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='ags_checkpoint_from_one'), models.UniqueConstraint(condition=models.Q(('outcome', 'started')), fields=('session', 'step'), name='ags_checkpoint_one_running')],
             },
         ),
@@ -514,7 +515,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='session',
-            index=models.Index(fields=['merchant', 'consumer', '-created_at'], name='ags_session_consumer'),
+            index=models.Index(fields=['consumer', 'merchant', '-created_at'], name='ags_session_consumer'),
+        ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(condition=models.Q(('kind', 'standard'), _negated=True), fields=['kind', 'id'], name='ags_session_kind'),
+        ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(condition=models.Q(('end_reason__in', ['revoked', 'renewed', 'transferred'])), fields=['end_reason', 'id'], name='ags_session_rare_end'),
+        ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(fields=['agent_name', 'id'], name='ags_session_agent', opclasses=['varchar_pattern_ops', 'uuid_ops']),
         ),
         migrations.AddIndex(
             model_name='session',

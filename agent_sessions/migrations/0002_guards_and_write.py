@@ -46,6 +46,14 @@ ALTER TABLE agent_sessions_auditevent
 CREATE INDEX ags_event_xact ON agent_sessions_auditevent USING brin (xact) WITH (pages_per_range = 16, autosummarize = on);
 """
 
+# By which rule a call was refused, which only the bytes of the event say, so that staff find sessions by it. Refusals are
+# few. The statistics keep the planner from taking a rule that refuses every day for a rare one.
+_RULE = """substring(encode(canonical, 'escape') from '^.*"policy_rule":"([^"]*)"')"""
+_POSTGRES_RULE = f"""
+CREATE INDEX ags_event_rule ON agent_sessions_auditevent ({_RULE}, session_id) WHERE policy_result = 'deny';
+CREATE STATISTICS ags_event_rules ON ({_RULE}) FROM agent_sessions_auditevent;
+"""
+
 # Site events and the log are only added to. Emptying a leaf's data is not erasing anything: it holds nothing personal.
 _FIXED = ["agent_sessions_siteevent", "agent_sessions_logleaf", "agent_sessions_lognode"]
 
@@ -226,6 +234,7 @@ def add(apps, schema_editor):
             cursor.execute(_FIXED_GUARDS[vendor](name))
         if vendor == "postgresql":
             cursor.execute(_POSTGRES_XACT)
+            cursor.execute(_POSTGRES_RULE)
             cursor.execute(_POSTGRES_HEAD)
             cursor.execute(_POSTGRES_WRITE)
             # Small updates of the session row stay on its page, next to the old one, and touch no index.
@@ -247,6 +256,8 @@ def remove(apps, schema_editor):
             elif vendor == "sqlite":
                 cursor.execute(f"DROP TRIGGER {name}_fixed")
         if vendor == "postgresql":
+            cursor.execute("DROP STATISTICS ags_event_rules")
+            cursor.execute("DROP INDEX ags_event_rule")
             cursor.execute("ALTER TABLE agent_sessions_auditevent DROP COLUMN xact")
             cursor.execute("DROP FUNCTION agent_sessions_head_1")
             cursor.execute("DROP FUNCTION agent_sessions_write_1")

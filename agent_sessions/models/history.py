@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from django.db import models
 
+from agent_sessions.domain.families import FAILURES
 from agent_sessions.models.session import Session
+
+FAILED = (
+    models.Q(policy_result="deny")
+    | models.Q(response_status__gte=400)
+    | models.Q(kind__in=sorted(FAILURES))
+    | models.Q(kind__endswith=".failed")
+)
+"""Events that are refusals or failures, as ``domain.families.is_failure`` tells them."""
 
 
 class SessionVersion(models.Model):
@@ -71,6 +80,10 @@ class AuditEvent(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(seq__gte=1), name="ags_event_from_one"),
         ]
+        indexes = [
+            # Sessions in which something failed, which is few of all events: the others are not in it.
+            models.Index(fields=["session", "kind"], condition=FAILED, name="ags_event_failed"),
+        ]
 
     def __str__(self) -> str:
         return f"event {self.seq} of agent session {self.session_id}"
@@ -128,6 +141,7 @@ class Checkpoint(models.Model):
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(outcome="started"), name="ags_checkpoint_due"),
+            models.Index(fields=["code", "session"], condition=~models.Q(code=""), name="ags_checkpoint_code"),
         ]
 
     def __str__(self) -> str:

@@ -151,7 +151,18 @@ class Session(models.Model):
                 condition=models.Q(content_erased_at__isnull=True, ordered_at__isnull=False),
                 name="ags_session_order_due",
             ),
-            models.Index(fields=["merchant", "consumer", "-created_at"], name="ags_session_consumer"),
+            models.Index(fields=["consumer", "merchant", "-created_at"], name="ags_session_consumer"),
+            # Kinds and ends that are rare in most shops; the others are found by walking back from the newest session.
+            models.Index(fields=["kind", "id"], condition=~models.Q(kind="standard"), name="ags_session_kind"),
+            models.Index(
+                fields=["end_reason", "id"],
+                condition=models.Q(end_reason__in=["revoked", "renewed", "transferred"]),
+                name="ags_session_rare_end",
+            ),
+            # Staff look for an agent by the beginning of its name, whatever the database sorts text by.
+            models.Index(
+                fields=["agent_name", "id"], opclasses=["varchar_pattern_ops", "uuid_ops"], name="ags_session_agent"
+            ),
             models.Index(
                 fields=["caller"],
                 condition=_LIVE & ~models.Q(caller=""),

@@ -67,7 +67,8 @@ class Hold(models.Model):
 class SessionReference(models.Model):
     """Something outside that a live session depends on: ``item:MUG-1``, ``voucher:SPRING``, ``consumer:…`` (X2).
 
-    Written with the change that makes it so; gone when the session ends.
+    Written with the change that makes it so. When the session ends they become ``past-item:MUG-1``, by which staff find
+    it until what it says of a person is erased.
     """
 
     pk = models.CompositePrimaryKey("session_id", "ref")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -26,8 +26,6 @@ from agent_sessions.selectors._states import PERSONAL_PATCH, PERSONAL_SNAPSHOT, 
 from agent_sessions.selectors.erasures import require_content
 from agent_sessions.types import State
 
-_CLOCKS_APART = timedelta(minutes=5)
-"""How far the time in an id and ``created_at`` may lie apart: two readings of a clock that can be set between them."""
 _SHORTEST_ID = 8
 """Hex digits of an id that narrow it to about a minute."""
 
@@ -105,17 +103,19 @@ def find_sessions(sessions: QuerySet[Session], term: str) -> QuerySet[Session]:
     return sessions.filter(named)
 
 
-def opened_since(sessions: QuerySet[Session], moment: datetime) -> QuerySet[Session]:
-    """Narrow a list to sessions opened at ``moment`` (aware) or later, by the time that their ids begin with."""
-    earliest = max(int((moment - _CLOCKS_APART).timestamp() * 1000), 0)
-    return sessions.filter(pk__gte=uuid.UUID(int=earliest << 80), created_at__gte=moment)
-
-
 def waiting_for_approval(sessions: QuerySet[Session], *, for_staff: bool) -> QuerySet[Session]:
     """Narrow a list to sessions whose approval somebody can still answer; ``for_staff``: only staff can."""
     statuses = (ApprovalStatus.ESCALATED,) if for_staff else WAITING
     waiting = Approval.objects.filter(status__in=statuses, expires_at__gt=timezone.now())
     return sessions.filter(pk__in=waiting.values("session_id"))
+
+
+def count_waiting(sessions: QuerySet[Session], *, most: int) -> tuple[int, int, bool]:
+    """Count sessions of a list that wait for staff, and for anybody; whether ``most`` or more cut the count short."""
+    waiting = Approval.objects.filter(status__in=WAITING, expires_at__gt=timezone.now())
+    found = waiting.filter(session_id__in=sessions.order_by().values("pk")).order_by("-pk").values_list("status")
+    statuses = [status for (status,) in found[:most]]
+    return statuses.count(ApprovalStatus.ESCALATED), len(statuses), len(statuses) == most
 
 
 def page_of_sessions(

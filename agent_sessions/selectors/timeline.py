@@ -15,10 +15,11 @@ from django.db.models import BinaryField, F, Func, Q, QuerySet, Value
 
 from agent_sessions.audit.events import parse_time
 from agent_sessions.crypto.canonical import parse_strict
-from agent_sessions.domain.families import BY_KIND, BY_WORD, FAILURES, family_of, is_failure
+from agent_sessions.domain.families import BY_KIND, BY_WORD, family_of, is_failure
 from agent_sessions.domain.identity import ACTOR_KINDS
 from agent_sessions.exceptions import InvalidValue
 from agent_sessions.models import Approval, AuditEvent, Checkpoint, Message
+from agent_sessions.models.history import FAILED
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors.history import Turn, opened_turn
@@ -157,8 +158,7 @@ def chosen(session_id: uuid.UUID, choice: Choice) -> QuerySet[AuditEvent]:
 
 def failures() -> Q:
     """Narrow events to refusals and failures, as ``is_failure`` tells them."""
-    said = Q(policy_result="deny") | Q(response_status__gte=400)
-    return said | Q(kind__in=sorted(FAILURES)) | Q(kind__endswith=".failed")
+    return FAILED
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

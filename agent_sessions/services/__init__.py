@@ -25,7 +25,14 @@ from agent_sessions.services.checkpoints import (
 )
 from agent_sessions.services.committing import RolledBack, commit_session, rollback_session
 from agent_sessions.services.confirmations import answer_confirmation, confirm_devices, give_up_checkout
-from agent_sessions.services.consumers import ConsumerAssertion, KnownConsumer, assert_consumer, read_consumer
+from agent_sessions.services.consumers import (
+    ConsumerAssertion,
+    KnownConsumer,
+    assert_consumer,
+    find_consumer,
+    finds_customers,
+    read_consumer,
+)
 from agent_sessions.services.conversation import Added, add_message
 from agent_sessions.services.documents import Imported, export_state, import_state
 from agent_sessions.services.endpoints import note_endpoint_failure, note_endpoint_success
@@ -140,6 +147,8 @@ __all__ = [
     "expire_sessions",
     "export_evidence",
     "export_state",
+    "find_consumer",
+    "finds_customers",
     "finish_erasures",
     "finish_step",
     "fork_session",

@@ -15,9 +15,11 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Value
+from django.db.models.functions import Concat
 
 from agent_sessions.domain.lifecycle import LIVE, Status
+from agent_sessions.domain.references import PAST
 from agent_sessions.models import AuditEvent, Message, Session, SessionKey, SessionReference, SessionVersion, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.types import JSONValue
@@ -196,7 +198,9 @@ def _write_rows(
             return False
         store_history(alias, event, version, message)
         if row is not None and row.ends:
-            SessionReference.objects.using(alias).filter(session_id=event.session_id).delete()
+            # Out of the way of what looks for live sessions; staff still find by it what was in the cart.
+            references = SessionReference.objects.using(alias).filter(session_id=event.session_id)
+            references.update(ref=Concat(Value(PAST), F("ref")))
     return True
 
 

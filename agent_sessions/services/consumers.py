@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final, cast
 
 from django.utils import timezone
 
@@ -14,6 +15,11 @@ from agent_sessions.exceptions import InvalidAssertion, InvalidValue
 from agent_sessions.models import SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.services.keys import active_site_key, consumer_pseudonym
+from agent_sessions.store import SearchableCustomers
+from agent_sessions.store.offer import FIND_CUSTOMER, offer
+
+MAX_TERM: Final = 254
+"""Characters of what a customer is looked up by: the longest e-mail address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +69,24 @@ def read_consumer(assertion: str) -> KnownConsumer:
     if not keys.filter(pk=claims.generation, purpose=SiteKey.Purpose.TOKEN, revoked_at__isnull=True).exists():
         raise InvalidAssertion
     return KnownConsumer(claims.consumer, claims.merchant)
+
+
+def find_consumer(term: str, *, merchant: str = "") -> str:
+    """Return the pseudonym of the customer whom the shop finds by a term, such as an e-mail address; "" for nobody.
+
+    The term goes to the store's ``find_customer`` and nowhere else. Raises InvalidValue if it is empty or too long, or
+    if the store has not the feature ``find_customer``; NoStore; KeyProblem.
+    """
+    term = term.strip()
+    if not term or len(term) > MAX_TERM:
+        raise InvalidValue("/term", f"Send what the shop knows the customer by, up to {MAX_TERM} characters.")
+    if not finds_customers():
+        raise InvalidValue("/term", "The store cannot look customers up: it has not the feature find_customer.")
+    reference = cast("SearchableCustomers", offer().store).find_customer(term)
+    return consumer_pseudonym(reference, merchant=merchant) if reference else ""
+
+
+def finds_customers() -> bool:
+    """Tell whether the site's store has the feature ``find_customer``. Raises NoStore."""
+    store = offer().store
+    return store is not None and FIND_CUSTOMER in store.features

@@ -154,8 +154,9 @@ class StoreAdapter(Protocol):
 
     Every method may be called from several threads at once, and with ``ctx.request`` None. None may write anything
     but what ``open_handoff`` needs, and ``step_outcome``. What a store cannot do it leaves out of ``features``:
-    ``"browse"``, ``"contact"``, ``"stock"``, ``"customers"`` (see ``CustomerStore``), ``"steps"`` (see
-    ``SteppingStore``). A store whose prices come from outside must bring a time-out of its own.
+    ``"browse"``, ``"contact"``, ``"stock"``, ``"customers"`` (see ``CustomerStore``), ``"find_customer"`` (see
+    ``SearchableCustomers``), ``"steps"`` (see ``SteppingStore``). A store whose prices come from outside must bring a
+    time-out of its own.
 
     A store that can tell what changes also has ``connect``, see ``ReportingStore``.
     """
@@ -204,6 +205,18 @@ class CustomerStore(Protocol):
         """Return the store's own id of the customer who is signed in with this request, "" if nobody is.
 
         The one that ``consumer_pseudonym`` is given for the sessions of this customer.
+        """
+        ...
+
+
+class SearchableCustomers(Protocol):
+    """A store that finds a customer by what its staff know of them: one with the feature ``"find_customer"``."""
+
+    def find_customer(self, term: str) -> str:
+        """Return the store's own id of the customer whom a term names, such as their e-mail address; "" for nobody.
+
+        The one that ``consumer_pseudonym`` is given for their sessions. Asked for staff who look for a customer's
+        sessions; the term is kept nowhere, so do not log it either.
         """
         ...
 

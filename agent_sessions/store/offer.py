@@ -17,8 +17,8 @@ from agent_sessions.store.capabilities import Capability, registry
 from agent_sessions.store.policies import Policy, WithinScope
 from agent_sessions.store.shopping import built_in
 
-CUSTOMERS, STEPS = "customers", "steps"
-_FEATURES = frozenset({"browse", "contact", "stock", CUSTOMERS, STEPS})
+CUSTOMERS, FIND_CUSTOMER, STEPS = "customers", "find_customer", "steps"
+_FEATURES = frozenset({"browse", "contact", "stock", CUSTOMERS, FIND_CUSTOMER, STEPS})
 _METHODS = {CUSTOMERS: "consumer_reference", STEPS: "step_outcome"}
 """What a store with a feature has to have, where that is not named like it."""
 _ALWAYS = frozenset({"search", "detail", "price", "open_handoff"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
 from agent_sessions.store import Page, StoreContext
 from shop_demo.models import ContactMessage, Variant, Voucher
@@ -124,3 +125,15 @@ def test_an_agent_cannot_put_more_into_the_cart_than_there_is(agent: ShoppingAge
     refused = agent.answer("POST", "/cart", {"item_id": "TEA", "quantity": 4})
 
     assert (refused.status_code, refused.json()["error"]) == (400, "Only 5 of Sencha left; you asked for 6.")
+
+
+@pytest.mark.parametrize(
+    ("term", "found"),
+    [("ANNA@shop.example", "anna"), ("anna", "anna"), ("ben", ""), ("", ""), ("shared@shop.example", "")],
+)
+def test_staff_find_a_customer_by_e_mail_or_user_name(db: None, term: str, found: str) -> None:
+    users = {name: User.objects.create_user(name, email=f"{name}@shop.example") for name in ("anna", "ben")}
+    User.objects.filter(username="ben").update(is_active=False)
+    for name in ("carl", "dora"):
+        User.objects.create_user(name, email="shared@shop.example")
+    assert DemoStore().find_customer(term) == (f"customer-{users[found].pk}" if found else "")

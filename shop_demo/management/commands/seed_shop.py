@@ -70,7 +70,7 @@ class Command(BaseCommand):
         given = os.environ.get(variable, "")
         password = given or secrets.token_urlsafe(12)
         make = users.create_superuser if staff else users.create_user
-        make(username=name, email="", password=password)
+        make(username=name, email="" if staff else f"{name}@shop.example", password=password)
         told = f"the password from {variable}" if given else f"the password {password}"
         self.stdout.write(f"Made the user {name} with {told}.")
 
