@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from agent_sessions.admin import history, wording
 from agent_sessions.domain.money import format_money
@@ -24,21 +23,6 @@ _APPROVAL_TONES: Final = {
     "granted": wording.GOOD, "used": wording.GOOD, "rejected": wording.BAD, "pending": wording.WARNING,
     "escalated": wording.WARNING,
 }  # fmt: skip
-_OUTCOMES: Final = {
-    "succeeded": gettext_lazy("succeeded"),
-    "declined": gettext_lazy("declined"),
-    "failed": gettext_lazy("failed"),
-    "started": gettext_lazy("started"),
-    "unknown": gettext_lazy("unknown"),
-    "done": gettext_lazy("done"),
-    "granted": gettext_lazy("granted"),
-    "used": gettext_lazy("used"),
-    "rejected": gettext_lazy("rejected"),
-    "pending": gettext_lazy("pending"),
-    "escalated": gettext_lazy("escalated"),
-    "expired": gettext_lazy("expired"),
-    "void": gettext_lazy("void"),
-}
 _CHECKOUT: Final = "checkout"
 
 
@@ -137,7 +121,7 @@ def _payment(one: Mapping[str, JSONValue]) -> dict[str, Any]:
     began, ended = _time(one.get("attempted_at")), _time(one.get("ended_at"))
     return {
         "method": _text(one, "method"),
-        "outcome": wording.mark(_PAYMENT_TONES.get(outcome, wording.PLAIN), _outcome(outcome)),
+        "outcome": wording.mark(_PAYMENT_TONES.get(outcome, wording.PLAIN), wording.outcome_words(outcome)),
         "code": _text(one, "code"),
         "amount": _money(one),
         "time": _moment(one.get("attempted_at")),
@@ -151,7 +135,7 @@ def _approval(one: Mapping[str, JSONValue], moment: datetime) -> dict[str, Any]:
     waits = status in ("pending", "escalated")
     waited = (moment if waits else decided or moment) - asked if asked is not None else None
     return {
-        "status": wording.mark(_APPROVAL_TONES.get(status, wording.PLAIN), _outcome(status)),
+        "status": wording.mark(_APPROVAL_TONES.get(status, wording.PLAIN), wording.outcome_words(status)),
         "amount": _money(one),
         "rule": _text(one, "rule", 200),
         "version": one.get("version") if type(one.get("version")) is int else None,
@@ -192,9 +176,11 @@ def _step(name: str, one: Mapping[str, JSONValue]) -> dict[str, Any]:
     outcome = _text(one, "outcome")
     tone = {"done": wording.GOOD, "failed": wording.BAD, "started": wording.WARNING}.get(outcome, wording.PLAIN)
     return {
-        "step": clipped(name), "outcome": wording.mark(tone, _outcome(outcome)), "method": _text(one, "method"),
+        "step": clipped(name),
+        "outcome": wording.mark(tone, wording.outcome_words(outcome)),
+        "method": _text(one, "method"),
         "attempt": one.get("attempt", 1),
-    }  # fmt: skip
+    }
 
 
 def _fact(name: str, one: Mapping[str, JSONValue], moment: datetime) -> dict[str, Any]:
@@ -233,11 +219,6 @@ def _recommendation(one: Mapping[str, JSONValue]) -> dict[str, Any]:
         "reason": _text(one, "reason", 400),
         "confidence": f"{sure}%" if type(sure) is int else "",
     }
-
-
-def _outcome(word: str) -> str:
-    """Say an outcome or a standing that has a word of ours in the reader's language, and any other as it is."""
-    return str(_OUTCOMES.get(word, word)) if word else _("unknown")
 
 
 def _entries(slice_: Mapping[str, JSONValue], field: str) -> list[tuple[str, dict[str, JSONValue]]]:

@@ -13,6 +13,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import history, live, wording
@@ -57,12 +59,12 @@ _TURNS = 50
 
 _ERASED: Final = {
     "content": (
-        "The content of this session was erased",
-        "Its events and its artifact remain; they hold no content.",
+        gettext_lazy("The content of this session was erased"),
+        gettext_lazy("Its events and its artifact remain; they hold no content."),
     ),
     "personal": (
-        "What this session said of people was erased",
-        "Gone are the words of people and agents and what was known of the customer.",
+        gettext_lazy("What this session said of people was erased"),
+        gettext_lazy("Gone are the words of people and agents and what was known of the customer."),
     ),
 }
 
@@ -84,18 +86,18 @@ class Page:
 
 
 PAGES = (
-    Page("", "overview", "change", "Overview"),
-    Page("timeline/", "timeline", "timeline", "Timeline"),
+    Page("", "overview", "change", gettext_noop("Overview")),
+    Page("timeline/", "timeline", "timeline", gettext_noop("Timeline")),
     Page("at/", "at", "at"),
     Page("at/<int:number>/", "version_at", "version_at"),
-    Page("versions/", "versions", "versions", "Versions"),
-    Page("events/", "events", "events", "Events"),
-    Page("conversation/", "conversation", "conversation", "Conversation"),
-    Page("approvals/", "approvals", "approvals", "Approvals"),
+    Page("versions/", "versions", "versions", gettext_noop("Versions")),
+    Page("events/", "events", "events", gettext_noop("Events")),
+    Page("conversation/", "conversation", "conversation", gettext_noop("Conversation")),
+    Page("approvals/", "approvals", "approvals", gettext_noop("Approvals")),
     Page("approvals/<uuid:approval_id>/", "approval", "approval", answers=True),
     Page("act/<slug:name>/", "act", "act", answers=True),
-    Page("evidence/", "evidence", "evidence", "Evidence", needs=MAY_VIEW),
-    Page("proof/", "proof", "proof", "Proof"),
+    Page("evidence/", "evidence", "evidence", gettext_noop("Evidence"), needs=MAY_VIEW),
+    Page("proof/", "proof", "proof", gettext_noop("Proof")),
     Page("live/", "live", "live"),
     Page("artifact", "artifact", "artifact"),
     Page("reveal/", "reveal", "reveal", answers=True),
@@ -219,7 +221,7 @@ class SessionPages:
         return page.shown(
             "approval",
             status=status,
-            crumb="Approval",
+            crumb=_("Approval"),
             row=row_of(approval, page.words_of(approval)),
             cart=page.read(lambda: cart_of_row(approval)),
             problem=problem,
@@ -255,7 +257,7 @@ class SessionPages:
             document = services.get_artifact(session_id, disclose=disclose)
         except (AgentSessionsError, ValueError) as error:
             page.note(error)
-            return page.shown("no_artifact", status=409, crumb="Artifact")
+            return page.shown("no_artifact", status=409, crumb=_("Artifact"))
         response = HttpResponse(document, content_type="application/json")
         response.headers["Content-Disposition"] = f'attachment; filename="agent-session-{session_id}.json"'
         return response
@@ -346,7 +348,7 @@ class _Reading:
     def shown(self, template: str, *, status: int = 200, crumb: str = "", **context: Any) -> HttpResponse:
         session, opts = self.session, self._admin.opts
         tabs = [
-            {"name": page.tab, "url": self.url(page.name), "here": page.view == template}
+            {"name": _(page.tab), "url": self.url(page.name), "here": page.view == template}
             for page in PAGES
             if page.tab and (not page.needs or self._request.user.has_perm(page.needs))
         ]
@@ -413,22 +415,22 @@ def _erased_notice(note: ErasedNote) -> Notice:
     what, rest = _ERASED[note.data_class]
     text = f"{note.text[:1].upper()}{note.text[1:]}. {rest}"
     if note.unrecoverable_after:
-        text += f" No backup gives it back after {note.unrecoverable_after}."
-    return Notice(what, text, wording.WARNING)
+        text += " " + _("No backup gives it back after {time}.").format(time=note.unrecoverable_after)
+    return Notice(str(what), text, wording.WARNING)
 
 
 def _notice(error: Exception) -> Notice:
-    text = error.message if isinstance(error, AgentSessionsError) else "Run `manage.py verify_sessions` on it."
+    text = error.message if isinstance(error, AgentSessionsError) else _("Run `manage.py verify_sessions` on it.")
     titles: Sequence[tuple[type[Exception], str, str]] = (
-        (SessionQuarantined, "This session is quarantined", wording.BAD),
-        (ContentErased, "The content of this session was erased", wording.WARNING),
-        (SessionDamaged, "This session is damaged", wording.BAD),
-        (SchemaUnknown, "This installation is too old for this session", wording.WARNING),
-        (KeyProblem, "The content cannot be opened now", wording.WARNING),
-        (ArtifactNotReady, "There is no artifact yet", wording.PLAIN),
-        (VersionNotFound, "There is no such version", wording.PLAIN),
+        (SessionQuarantined, _("This session is quarantined"), wording.BAD),
+        (ContentErased, _("The content of this session was erased"), wording.WARNING),
+        (SessionDamaged, _("This session is damaged"), wording.BAD),
+        (SchemaUnknown, _("This installation is too old for this session"), wording.WARNING),
+        (KeyProblem, _("The content cannot be opened now"), wording.WARNING),
+        (ArtifactNotReady, _("There is no artifact yet"), wording.PLAIN),
+        (VersionNotFound, _("There is no such version"), wording.PLAIN),
     )
     for kind, title, tone in titles:
         if isinstance(error, kind):
             return Notice(title, text, tone)
-    return Notice("Part of this session cannot be read", text, wording.BAD)
+    return Notice(_("Part of this session cannot be read"), text, wording.BAD)

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from agent_sessions.admin import history, wording
 from agent_sessions.admin.content import Told
@@ -181,7 +182,7 @@ def _actors(choice: Choice) -> list[Chip]:
 def _failures(whole: outline.Outline, choice: Choice) -> Chip:
     count = sum(cell.count for cell in whole.cells if cell.failed)
     query = _query(Choice(choice.families, choice.actors, not choice.failed))
-    return Chip("Refused or failed", query, choice.failed, count)
+    return Chip(_("Refused or failed"), query, choice.failed, count)
 
 
 def _neighbours(found: TimelinePage, length: int, choice: Choice) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def _groups(page: _Reading, entries: Sequence[Entry]) -> list[Group]:
     if entries and page.masks.sees("words") and not page.erased and page.head.status is not Status.QUARANTINED:
         private = page.read(lambda: audit.sealed_parts(page.head, [entry.seq for entry in entries])) or {}
     groups = []
-    for _, members in groupby(entries, key=lambda entry: (entry.call is None, entry.call or entry.seq)):
+    for _key, members in groupby(entries, key=lambda entry: (entry.call is None, entry.call or entry.seq)):
         found = list(members)
         pause = found[0].gap or timedelta()
         rows = tuple(_row(page, entry, changes, private.get(entry.seq, {})) for entry in found)
@@ -224,7 +225,9 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
         time=wording.moment(entry.at),
         family=entry.family,
         family_name=str(FAMILY_NAMES[entry.family]),
-        what=f"{role} wrote" if role else wording.kind_words(entry.kind) or "Unreadable event",
+        what=_("{person} wrote").format(person=role)
+        if role
+        else wording.kind_words(entry.kind) or _("Unreadable event"),
         kind=clipped(entry.kind),
         who=wording.actor_words(entry.actor),
         capability=clipped(entry.capability),
@@ -252,11 +255,12 @@ SPEAKERS: Final = {"user": "consumer"}
 
 def _refusal(entry: Entry) -> SafeString | None:
     if entry.denied:
-        said = f"refused by {clipped(entry.rule)}" if entry.rule else "refused"
+        said = _("refused by {rule}").format(rule=clipped(entry.rule)) if entry.rule else _("refused")
         return wording.mark(wording.BAD, f"{said}, {entry.status}")
     if entry.status >= 400:
-        return wording.mark(wording.BAD if entry.status >= 500 else wording.WARNING, f"answered {entry.status}")
-    return wording.mark(wording.BAD, "failed") if entry.failed else None
+        tone = wording.BAD if entry.status >= 500 else wording.WARNING
+        return wording.mark(tone, _("answered {status}").format(status=entry.status))
+    return wording.mark(wording.BAD, _("failed")) if entry.failed else None
 
 
 def _waited(entry: Entry) -> str:
@@ -265,30 +269,31 @@ def _waited(entry: Entry) -> str:
     if times is None:
         return ""
     if times.decided_at is None:
-        left = times.expires_at - times.asked_at
-        return (
-            f"Nobody has answered; there were {wording.length(left)} for it."
-            if entry.kind == APPROVAL_REQUESTED
-            else ""
-        )
+        left = wording.length(times.expires_at - times.asked_at)
+        told = _("Nobody has answered; there were {time} for it.").format(time=left)
+        return told if entry.kind == APPROVAL_REQUESTED else ""
+    asked = wording.length(times.decided_at - times.asked_at)
     if entry.kind == APPROVAL_REQUESTED:
-        return f"A person answered after {wording.length(times.decided_at - times.asked_at)}."
+        return _("A person answered after {time}.").format(time=asked)
     if entry.kind not in (APPROVAL_GRANTED, APPROVAL_REJECTED):
         return ""
-    said = f"Answered {wording.length(times.decided_at - times.asked_at)} after it was asked"
     if times.opened_at is None:
-        return f"{said}; the link was not opened."
-    return f"{said}, {wording.length(times.decided_at - times.opened_at)} after it was first seen."
+        return _("Answered {time} after it was asked; the link was not opened.").format(time=asked)
+    return _("Answered {time} after it was asked, {looked} after it was first seen.").format(
+        time=asked, looked=wording.length(times.decided_at - times.opened_at)
+    )
 
 
 def _attempt(entry: Entry) -> str:
     one = entry.attempt
     if one is None:
         return ""
-    way = f" by {clipped(one.method)}" if one.method else ""
-    outcome = f"{one.outcome}{f' ({clipped(one.code)})' if one.code else ''}"
-    took = "" if one.took is None else f" after {wording.length(one.took)}"
-    return f"Step {clipped(one.step)}{way}, attempt {one.attempt}: {outcome}{took}."
+    what = _("Step {step} by {method}, attempt {number}") if one.method else _("Step {step}, attempt {number}")
+    told = what.format(step=clipped(one.step), method=clipped(one.method), number=one.attempt)
+    outcome = wording.outcome_words(one.outcome) + (f" ({clipped(one.code)})" if one.code else "")
+    if one.took is None:
+        return f"{told}: {outcome}."
+    return _("{step}: {outcome} after {time}.").format(step=told, outcome=outcome, time=wording.length(one.took))
 
 
 def _said(page: _Reading, entry: Entry) -> str:

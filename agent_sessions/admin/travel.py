@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from agent_sessions import selectors
 from agent_sessions.admin import wording
@@ -75,7 +76,7 @@ def travel_page(page: _Reading, request: HttpRequest, number: int) -> HttpRespon
     document, left_out = ("", list[str]()) if state is None else document_of(state, groups)
     return page.shown(
         "at",
-        crumb=f"Version {number}",
+        crumb=_("Version {number}").format(number=number),
         number=number,
         latest=latest,
         made=None if made is None else _made(made),
@@ -132,12 +133,12 @@ def _steps(page: _Reading, number: int, latest: int, compare: str) -> dict[str, 
 
 def _comparisons(page: _Reading, number: int, other: int, latest: int) -> list[dict[str, Any]]:
     """Return what the version can be compared with by one click."""
-    choices = [("the version before", "", number - 1)]
+    choices = [(_("the version before"), "", number - 1)]
     if number < latest:
-        choices.append(("now", NOW, latest))
+        choices.append((_("now"), NOW, latest))
     if page.head.committed_version and page.head.committed_version not in (number, number - 1, latest):
         committed = page.head.committed_version
-        choices.append((f"the committed version {committed}", str(committed), committed))
+        choices.append((_("the committed version {number}").format(number=committed), str(committed), committed))
     return [
         {"name": name, "url": f"{_address(page, number, value)}#differences", "here": version == other}
         for name, value, version in choices
@@ -193,7 +194,7 @@ def _payment(page: _Reading, state: State | None, made: Entry | None) -> dict[st
 
 def _call(entry: Entry) -> dict[str, Any]:
     verdict: SafeString = (
-        wording.mark(wording.BAD, "refused") if entry.denied else wording.mark(wording.GOOD, "allowed")
+        wording.mark(wording.BAD, _("refused")) if entry.denied else wording.mark(wording.GOOD, _("allowed"))
     )
     return {
         "seq": entry.seq, "what": wording.kind_words(entry.kind), "verdict": verdict, "rule": clipped(entry.rule),

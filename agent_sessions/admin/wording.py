@@ -37,6 +37,21 @@ _ACTORS = {
     "staff": gettext_lazy("Staff"),
     "system": gettext_lazy("System"),
 }
+_OUTCOMES = {
+    "succeeded": gettext_lazy("succeeded"),
+    "declined": gettext_lazy("declined"),
+    "failed": gettext_lazy("failed"),
+    "started": gettext_lazy("started"),
+    "unknown": gettext_lazy("unknown"),
+    "done": gettext_lazy("done"),
+    "granted": gettext_lazy("granted"),
+    "used": gettext_lazy("used"),
+    "rejected": gettext_lazy("rejected"),
+    "pending": gettext_lazy("pending"),
+    "escalated": gettext_lazy("escalated"),
+    "expired": gettext_lazy("expired"),
+    "void": gettext_lazy("void"),
+}
 
 
 def moment(time: datetime) -> SafeString:
@@ -114,6 +129,11 @@ def status_mark(status: str, expires_at: datetime, end_reason: str) -> SafeStrin
 
 def end_reason_words(reason: str) -> str:
     return str(END_REASONS[EndReason(reason)]) if reason in {*EndReason} else clipped(reason)
+
+
+def outcome_words(word: str) -> str:
+    """Say an outcome or a standing that has a word of ours in the reader's language, and any other as it is."""
+    return str(_OUTCOMES.get(word, word)) if word else gettext("unknown")
 
 
 def agent_words(name: str, version: str) -> str:
