@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, gettext_noop
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import history, live, wording
-from agent_sessions.admin.acting import act_page, offered
+from agent_sessions.admin.acting import act_page, moved_since, offered
 from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
 from agent_sessions.admin.content import Told, shown_of
 from agent_sessions.admin.evidence import MAY_VIEW
@@ -30,6 +30,7 @@ from agent_sessions.admin.revealing import EVERYTHING, masks_of, reveal_page
 from agent_sessions.admin.timeline import timeline_page
 from agent_sessions.admin.travel import find_version, travel_page
 from agent_sessions.conf import settings
+from agent_sessions.domain.approvals import ApprovalStatus
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import (
@@ -225,6 +226,7 @@ class SessionPages:
             row=row_of(approval, page.words_of(approval)),
             cart=page.read(lambda: cart_of_row(approval)),
             problem=problem,
+            since=moved_since(page, approval.version) if problem and approval.status is ApprovalStatus.VOID else [],
         )
 
     def act(self, request: HttpRequest, session_id: uuid.UUID, name: str) -> HttpResponse:

@@ -250,7 +250,7 @@ def test_a_rollback_is_offered_where_a_version_was_committed(session: OpenedSess
     assert offers == [False, True, False, False, False]
     assert link not in text(person("una", "view_session"), url("version_at", session.session_id, 2))
     page = text(sam, f"{link}2")
-    assert "What the cart loses of it" in page
+    assert "What came after that version" in page
     assert "Plate" in page
     assert "Version 3 was never committed." in text(sam, f"{link}3")
     assert "nothing came after it" in text(sam, f"{link}99")

@@ -164,6 +164,19 @@ def test_who_comes_second_is_told_what_was_decided(decider: Client, session: Ope
     assert standing(asked) == "rejected"
 
 
+def test_who_answers_for_a_cart_that_has_changed_is_told_what_changed(
+    decider: Client, session: OpenedSession, asked: Requested
+) -> None:
+    call("cart.add", session, item_id="plate")
+    page = decider.post(page_of(session, asked), {"answer": "grant", "confirmed": "yes"})
+    assert page.status_code == 409
+    told = page.content.decode()
+    for said in ("Nothing was decided", "What has changed since it was asked", "Cart item added", "Plate"):
+        assert said in told
+    assert "What has changed since" not in text(decider, page_of(session, asked))
+    assert standing(asked) == "void"
+
+
 def test_too_late_is_told_in_the_words_of_the_rule(
     clock: Any, decider: Client, session: OpenedSession, asked: Requested
 ) -> None:

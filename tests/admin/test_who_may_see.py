@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+import uuid
+from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.test import Client
-from django.urls import NoReverseMatch
+from django.urls import NoReverseMatch, reverse
 
-from agent_sessions import services
+from agent_sessions import selectors, services
+from agent_sessions.admin.acts import ACTIONS
 from agent_sessions.domain.lifecycle import EndReason
-from agent_sessions.models import Session
+from agent_sessions.models import (
+    Approval,
+    AuditEvent,
+    CheckoutHandoff,
+    LegalHold,
+    Message,
+    Session,
+    SessionVersion,
+    SiteEvent,
+)
 from agent_sessions.services import OpenedSession
 from tests.admin.conftest import SECRET, person, reveal, text, url
+from tests.services.asking import ask, cart_of
+from tests.store.calling import shop
+
+__all__ = ["shop"]
 
 pytestmark = pytest.mark.django_db
 PAGES = ("change", "versions", "events", "conversation", "artifact")
@@ -193,3 +210,74 @@ def test_the_artifact_is_opened_only_while_all_is_revealed(
 def test_pages_are_kept_by_no_cache(staff: Client, shopped: OpenedSession) -> None:
     for address in addresses(shopped.session_id):
         assert "no-store" in staff.get(address).headers["Cache-Control"]
+
+
+NEEDED = {
+    "evidence": "view_session_evidence",
+    "export": "export_session_evidence",
+    **{f"act {action.name}": action.permission.partition(".")[2] for action in ACTIONS if action.do is not None},
+}
+"""What a page needs beside the permission to look, by its name; an action's by that too."""
+ANSWERS = {
+    "approval": "decide_approval",
+    "reveal": "view_session_content",
+    **{name: needed for name, needed in NEEDED.items() if name != "evidence"},
+}
+"""The same for a POST; any other page takes none."""
+CHANGED_BY_RECORDS = ("head_seq", "head_hash", "updated_at")
+
+
+def every_address(session_id: uuid.UUID, approval_id: uuid.UUID) -> dict[str, str]:
+    """Every address that the package adds to the admin, by what ``NEEDED`` calls it."""
+    given = {"session_id": session_id, "number": 1, "approval_id": approval_id}
+    found = {}
+    for pattern in site._registry[Session].get_urls():
+        page = str(pattern.name).removeprefix("agent_sessions_session_")
+        facts = {name: given[name] for name in pattern.pattern.converters if name in given}
+        if facts.keys() == pattern.pattern.converters.keys():
+            found[page] = reverse(f"admin:{pattern.name}", kwargs=facts)
+        for action in ACTIONS if page == "act" else ():
+            if action.do is not None:
+                found[f"act {action.name}"] = reverse(f"admin:{pattern.name}", kwargs={**facts, "name": action.name})
+    return found
+
+
+def standing() -> object:
+    """What no refusal changes: the session, and all that there is about it."""
+    row = {name: value for name, value in Session.objects.values().get().items() if name not in CHANGED_BY_RECORDS}
+    others = (Approval, CheckoutHandoff, LegalHold, Message, SessionVersion)
+    events = AuditEvent.objects.exclude(kind="action.refused").order_by("seq").values_list("seq", "kind")
+    return row, [list(model.objects.order_by("pk").values()) for model in others], list(events)
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["and to look", "alone"])
+@pytest.mark.parametrize(
+    "permission", ["", *(codename for codename, _ in Session._meta.permissions), "decide_approval"]
+)
+def test_one_permission_opens_what_it_is_for_and_nothing_else(
+    shop: Any, opened: Any, permission: str, looks: bool
+) -> None:
+    """Every address, by GET and POST; a POST that is refused changes nothing and is recorded."""
+    one = cart_of(opened)
+    asked = ask(one)
+    codenames = {permission, "view_session" if looks else permission} - {""}
+    client = person("sam", *codenames)
+    before = standing()
+    every = every_address(one.session_id, asked.approval_id)
+    assert len(every) > len(ACTIONS) + 10
+    for page, address in every.items():
+        opens = looks and NEEDED.get(page, permission) == permission
+        assert (client.get(address).status_code != 403) is opens, page
+        status = client.post(address, {"status": "ended", "action": "delete_selected"}).status_code
+        if page not in ANSWERS:
+            assert status == 405, page
+        elif looks and ANSWERS[page] == permission:
+            assert status in (409, 422), page
+        else:
+            assert status == 403, page
+    assert standing() == before
+    refused: list[Any] = [one for one in selectors.events(one.session_id) if one["kind"] == "action.refused"]  # type: ignore[index,call-overload]
+    told = sorted(event["params"]["action"] for event in refused)
+    may = {page for page, needed in ANSWERS.items() if looks and needed == permission}
+    assert told == sorted(page.removeprefix("act ") for page in ANSWERS.keys() - may - {"export"})
+    assert SiteEvent.objects.filter(kind="action.refused").count() == ("export" not in may)

@@ -18,7 +18,7 @@ from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, Request, 
 from tests.browser.people import officer, ordered  # noqa: F401 - fixtures
 from tests.journeys.conftest import agent, goods, make_agent, shop  # noqa: F401 - fixtures
 
-SAYS_NO = ("/checkout/agent", "/agent-sessions/approve/", "/favicon.ico")
+SAYS_NO = ("/checkout/agent", "/agent-sessions/approve/", "/act/", "/favicon.ico")
 """Pages that answer 402, 403 or 409 where the person has to do something else; and the icon that the admin has not."""
 AT_HOME = ("http://localhost:", "data:", "blob:")
 PATIENCE = 20

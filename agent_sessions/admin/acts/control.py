@@ -138,7 +138,7 @@ CONTROL: Final = (
 )  # fmt: skip
 
 END: Final = Action(
-    "end", "agent_sessions.end_session", gettext_lazy("End"),
+    "end", "agent_sessions.end_session", gettext_lazy("End the session"),
     gettext_lazy("For good, and its token with it"), not_live, _ending,
     lambda _situation: reason(), _end, severe=True,
 )  # fmt: skip
