@@ -104,13 +104,17 @@ class CartRow:
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """A cart with its amounts written out. ``sums`` are label and amount, the total last; ``problem`` if unreadable."""
+    """A cart with its amounts written out. ``sums`` are label and amount, with ``has_total`` the total last.
+
+    ``problem`` says why it cannot be read.
+    """
 
     rows: tuple[CartRow, ...] = ()
     sums: tuple[tuple[str, str], ...] = ()
     vouchers: tuple[str, ...] = ()
     delivery: str = ""
     problem: str = ""
+    has_total: bool = False
 
     @property
     def empty(self) -> bool:
@@ -171,6 +175,7 @@ def cart_of(state: State) -> Cart:
         tuple(sums),
         tuple(clipped(code) for code in sorted(shopping.vouchers)),
         delivery,
+        has_total=quote is not None,
     )
 
 
