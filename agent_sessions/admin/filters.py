@@ -106,6 +106,23 @@ class EndReasonFilter(_ColumnFilter):
         return [(reason.value, wording.END_REASONS[reason].capitalize()) for reason in EndReason]
 
 
+class OrderedFilter(_Filter):
+    title = gettext_lazy("order")
+    parameter_name = "ordered"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Led to an order")), ("no", _("Without an order"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
+        if self.value() not in ("yes", "no"):
+            return queryset
+        return queryset.filter(ordered_at__isnull=self.value() == "no")
+
+    def counted(self, changelist: SessionChangeList) -> tuple[Counter[str], bool] | None:
+        found = self._newest(changelist)
+        return Counter("no" if one.ordered_at is None else "yes" for one in found.sessions), found.cut
+
+
 class KindFilter(_ColumnFilter):
     title = gettext_lazy("kind")
     parameter_name = column = "kind"

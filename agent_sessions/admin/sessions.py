@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from agent_sessions.admin import filters, wording
 from agent_sessions.admin.acting import recording_refusals
+from agent_sessions.admin.dashboard import Dashboard
 from agent_sessions.admin.evidence import MAY_EXPORT
 from agent_sessions.admin.exports import ExportPage
 from agent_sessions.admin.lists import SessionChangeList
@@ -51,6 +52,7 @@ class SessionAdmin(SessionModelAdmin):
         filters.ApprovalFilter,
         filters.OpenedFilter,
         filters.EndReasonFilter,
+        filters.OrderedFilter,
         filters.FailureFilter,
         filters.AgentFilter,
         filters.ItemFilter,
@@ -85,6 +87,7 @@ class SessionAdmin(SessionModelAdmin):
         return [
             url("", self.changelist_view, "changelist"),
             url("evidence/", ExportPage(self), "export", takes=(*_READS, "POST")),
+            url("overview/", Dashboard(self), "dashboard"),
             url("customer/", CustomerSearch(self), "customer", takes=("POST",)),
             *(
                 url(
@@ -115,6 +118,7 @@ class SessionAdmin(SessionModelAdmin):
         context = {
             "title": "Agent sessions",
             "export_url": export_url,
+            "dashboard_url": reverse(f"{self.admin_site.name}:agent_sessions_session_dashboard"),
             "saved_searches": saved_searches(request.GET.dict()),
             "finds_customers": finds_customers(),
             "customer_url": reverse(f"{self.admin_site.name}:agent_sessions_session_customer"),

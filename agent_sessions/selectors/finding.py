@@ -5,6 +5,8 @@ Made for millions of rows: every condition is a set of session ids that an index
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +17,7 @@ from typing import Any, Final
 import msgspec
 from django.db.models import BinaryField, BooleanField, F, Func, QuerySet, Value
 
-from agent_sessions.crypto.canonical import parse_strict
 from agent_sessions.domain.references import ITEM, past, reference
-from agent_sessions.exceptions import InvalidValue
 from agent_sessions.models import AuditEvent, Checkpoint, Session, SessionReference
 from agent_sessions.selectors.timeline import failures
 
@@ -27,6 +27,8 @@ NEWEST: Final = 1000
 """Sessions that counts are of."""
 MOST_FAILURES: Final = 5000
 """Rows that tell failures which are read at once: one session can have thousands."""
+_NAMES_RULE: Final = re.compile(rb'.*"policy_rule":("(?:[^"\\\\]|\\\\.)*")', re.DOTALL)
+"""The last, for what comes before is said by the agent; far quicker than reading thousands of events whole."""
 STEP, RULE, EVENT = "step", "rule", "event"
 """What a failure code is of: the code of a failed step, the rule that refused a call, the kind of an event."""
 
@@ -40,6 +42,7 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     end_reason: str
     agent_name: str
     created_at: datetime
+    ordered_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +145,9 @@ def failures_of(session_ids: Sequence[uuid.UUID]) -> set[tuple[uuid.UUID, str]]:
 
 def code_of(kind: str, policy_result: str, canonical: bytes) -> str:
     """Return the failure code of an event: of a refusal its rule, if it names one, of all else its kind."""
-    if policy_result == "deny":
-        try:
-            event = parse_strict(canonical)
-        except InvalidValue:
-            event = None
-        if isinstance(event, dict) and isinstance(rule := event.get("policy_rule"), str) and rule:
-            return f"{RULE}:{rule}"
-    return f"{EVENT}:{kind}"
+    told = _NAMES_RULE.match(canonical) if policy_result == "deny" else None
+    try:
+        rule = json.loads(told[1]) if told else ""
+    except ValueError:  # damaged
+        rule = ""
+    return f"{RULE}:{rule}" if rule else f"{EVENT}:{kind}"
