@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from itertools import product
 
 from django.contrib import admin
 from django.test import Client
 from django.urls import URLPattern, reverse
 
+from agent_sessions.admin.acts import ACTIONS
 from agent_sessions.models import Approval, Session
 
-DOWNLOADS = {"artifact"}
-"""What answers with a file."""
 
-
-def _patterns() -> dict[str, URLPattern]:
-    found = [one for one in admin.site._registry[Session].get_urls() if isinstance(one, URLPattern)]
-    return {str(one.name).removeprefix("agent_sessions_session_"): one for one in found}
-
-
-NAMES = tuple(_patterns())
-"""The names of all pages: ``changelist``, ``change``, ``timeline``, …"""
-
-
-def address(name: str, session_id: uuid.UUID) -> str:
-    """The address of a page for a session that has an approval; of its latest version, where a page shows one."""
-    facts = {"session_id": session_id, "number": Session.objects.get(pk=session_id).version}
-    if "approval_id" in (needed := _patterns()[name].pattern.converters):
-        facts["approval_id"] = Approval.objects.filter(session_id=session_id).order_by("pk")[0].pk
-    return reverse(f"admin:agent_sessions_session_{name}", kwargs={one: facts[one] for one in needed})
+def addresses(session_id: uuid.UUID) -> Iterator[tuple[str, str]]:
+    """Names and addresses: of its latest version, its approvals and all actions, where a page shows one of those."""
+    facts = {
+        "session_id": [session_id],
+        "number": [Session.objects.get(pk=session_id).version],
+        "approval_id": Approval.objects.filter(session_id=session_id).order_by("pk").values_list("pk", flat=True),
+        "name": [action.name for action in ACTIONS],
+    }
+    for one in admin.site._registry[Session].get_urls():
+        assert isinstance(one, URLPattern)
+        needed = one.pattern.converters
+        for values in product(*(facts[fact] for fact in needed)):
+            given = dict(zip(needed, values, strict=True))
+            name = str(one.name).removeprefix("agent_sessions_session_")
+            yield f"{name} {given.get('name', '')}".strip(), reverse(f"admin:{one.name}", kwargs=given)
 
 
 def readable(client: Client, session_id: uuid.UUID) -> dict[str, str]:
-    """The addresses by name of all pages that can be read as a page: neither forms alone nor files nor signposts."""
-    found = {name: address(name, session_id) for name in NAMES if name not in DOWNLOADS}
-    return {name: one for name, one in found.items() if client.get(one).status_code not in (302, 405)}
+    """The addresses by name of all pages to read: no files, no signposts, and no actions that are not possible now."""
+    found = {}
+    for name, address in addresses(session_id):
+        answer = client.get(address)
+        if answer.status_code == 200 and answer["Content-Type"].startswith("text/html"):
+            found[name] = address
+    return found
