@@ -7,7 +7,7 @@ the lines meet whatever the width of the screen and the size of the text.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
@@ -30,6 +30,8 @@ _DEVICES: Final = uuid.UUID(int=2**128 - 1)
 _LANE: Final = 20
 _MIDDLE: Final = 12
 """Pixels: between two lanes, and from the left and the top of a row to its first node."""
+_WIDEST: Final = 120
+"""Pixels that all lanes take at most; more of them stand nearer to one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,20 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A row's piece of the drawing: where its node stands, how wide it is (as the others are), and its lines."""
+
+    x: int
+    width: int
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A row: a session, or what several have in common (``name`` without ``url`` or with that of the list)."""
 
     shape: str
-    x: int
-    width: int
-    lines: tuple[Line, ...]
+    drawn: _Drawn
     name: SafeString | str
     url: str
     query: str
@@ -77,37 +86,47 @@ def family_of(head: SessionHead) -> Family | None:
     if len(found.family) + len(found.errand) + len(found.devices) < 2:
         return None
     members = {one.session_id: one for one in found.family}
-    kept = nearest({pk: one.parent for pk, one in members.items()}, head.session_id)
-    told = {pk: one for pk, one in members.items() if pk in kept}
     parents = {pk: one.parent for pk, one in members.items()}
+    kept = nearest(parents, head.session_id)
+    told = {pk: members[pk] for pk in kept}
+    # How it came is drawn where what it came from is shown; the other lines say what sessions have in common.
+    origins = {pk: one.origin for pk, one in told.items() if one.parent in kept}
     shown = set(kept)
     for root, others in ((_ERRAND, found.errand), (_DEVICES, found.devices)):
         told |= {one.session_id: one for one in others}
         parents |= {one.session_id: root for one in others}
         shown |= {root, *(one.session_id for one in others)} if others else set()
     if found.errand:
-        parents |= {pk: _ERRAND for pk in kept if parents[pk] not in kept}
-    rows = arranged(parents, {pk: one.origin for pk, one in told.items()}, shown)
-    left_out = len(members) - len(kept)
+        parents |= {pk: _ERRAND for pk in kept if pk not in origins}
+    nodes = _forest(arranged(parents, origins, shown), told, origins, found, head)
     query = "?" + urlencode({"family": head.family})
-    return Family(tuple(_forest(rows, told, found, head)), left_out, found.clipped, query)
+    return Family(tuple(nodes), len(members) - len(kept), found.clipped, query)
 
 
 def _forest(
-    rows: Sequence[Place], told: dict[uuid.UUID, Relation], found: Relations, head: SessionHead
-) -> Iterable[Node]:
+    rows: Sequence[Place],
+    told: Mapping[uuid.UUID, Relation],
+    origins: Mapping[uuid.UUID, str],
+    found: Relations,
+    head: SessionHead,
+) -> Iterator[Node]:
     """Yield the rows that begin a tree, each with those below it."""
     known = {one.session_id for one in found.family}
-    width = _LANE * max(place.lane for place in rows) + 2 * _MIDDLE
+    lanes = max(place.lane for place in rows)
+    step = min(_LANE, _WIDEST // max(lanes, 1))
     made: dict[uuid.UUID, Node] = {}
     for place, lines in zip(rows, rails(rows), strict=True):
-        drawn = tuple(dict.fromkeys(_line(rail, told) for rail in lines))
-        x = _MIDDLE + _LANE * place.lane
+        drawn = _Drawn(
+            _MIDDLE + step * place.lane,
+            2 * _MIDDLE + step * lanes,
+            tuple(dict.fromkeys(_line(rail, origins, step) for rail in lines)),
+        )
         if place.session in told:
-            gone = not found.clipped and told[place.session].parent not in known
-            node = _session(told[place.session], place, head, gone, x, width, drawn)
+            one = told[place.session]
+            gone = place.session in known and one.parent not in known and not found.clipped
+            node = _session(one, place, head, gone, drawn)
         else:
-            node = _common(place.session, found, head, x, width, drawn)
+            node = _common(place.session, found, head, drawn)
         made[place.session] = node
         if place.parent is None:
             yield node
@@ -115,9 +134,7 @@ def _forest(
             made[place.parent].under.append(node)
 
 
-def _session(
-    one: Relation, place: Place, head: SessionHead, gone: bool, x: int, width: int, lines: tuple[Line, ...]
-) -> Node:
+def _session(one: Relation, place: Place, head: SessionHead, gone: bool, drawn: _Drawn) -> Node:
     here = one.session_id == head.session_id
     live = one.status in LIVE and not is_expired(timezone.now(), one.expires_at)
     shape = "closed" if one.status == Status.QUARANTINED else "live" if live else "ended"
@@ -128,9 +145,7 @@ def _session(
         beside.append(_("at %(merchant)s") % {"merchant": clipped(one.merchant, 40)})
     return Node(
         shape=shape,
-        x=x,
-        width=width,
-        lines=lines,
+        drawn=drawn,
         name=_code(one.session_id),
         url="" if here else f"../{one.session_id}/",
         query="",
@@ -142,7 +157,7 @@ def _session(
     )
 
 
-def _common(root: uuid.UUID, found: Relations, head: SessionHead, x: int, width: int, lines: tuple[Line, ...]) -> Node:
+def _common(root: uuid.UUID, found: Relations, head: SessionHead, drawn: _Drawn) -> Node:
     if root == _ERRAND:
         name, query = _("Parent request"), {"parent_request": head.parent_request}
         said, more = clipped(head.parent_request), found.more_errand
@@ -152,7 +167,7 @@ def _common(root: uuid.UUID, found: Relations, head: SessionHead, x: int, width:
     beside: list[SafeString | str] = [said] if said else []
     if more:
         beside.append(_("only the newest are shown"))
-    return Node("common", x, width, lines, name, "", "?" + urlencode(query), None, False, "", beside, 0)
+    return Node("common", drawn, name, "", "?" + urlencode(query), None, False, "", beside, 0)
 
 
 def _how(one: Relation, place: Place, gone: bool) -> SafeString | str:
@@ -177,11 +192,11 @@ def _code(session_id: uuid.UUID) -> SafeString:
     return format_html('<code title="{}">{}</code>', session_id, wording.short_id(session_id))
 
 
-def _line(rail: Rail, told: dict[uuid.UUID, Relation]) -> Line:
+def _line(rail: Rail, origins: Mapping[uuid.UUID, str], step: int) -> Line:
     """Draw a part of a line: from above around the corner to the node, or straight down."""
-    origin = told[rail.session].origin if rail.session in told else ""
+    origin = origins.get(rail.session, "")
     kind = origin if origin in {*Origin} else "common"
-    x, to = (_MIDDLE + _LANE * lane for lane in (rail.lane, rail.to))
+    x, to = (_MIDDLE + step * lane for lane in (rail.lane, rail.to))
     if rail.part != "ends":
         return Line(kind, x, y=_MIDDLE if rail.part == "begins" else 0)
     if rail.lane == rail.to:

@@ -92,7 +92,7 @@ def test_a_ring_of_damaged_rows_is_shown_all_the_same(staff: Client, opened: Ope
 def test_the_errand_and_other_devices(staff: Client, opened: Opens) -> None:
     one = opened(consumer="pseudonym-1", parent_request="req-77")
     wine = opened(parent_request="req-77", merchant="wine.example", agent=Agent("Sommelier"))
-    phone = opened(consumer="pseudonym-1", agent=Agent("Phone"))
+    phone = renew(opened(consumer="pseudonym-1", agent=Agent("Phone"))).opened
     gone = opened(consumer="pseudonym-1")
     services.end_session(gone.session_id)
     opened(consumer="another", parent_request="req-78")
@@ -104,11 +104,24 @@ def test_the_errand_and_other_devices(staff: Client, opened: Opens) -> None:
     assert "at wine.example" in told[2]
     assert "Sommelier" in told[2]
     assert told[3].startswith("The same shopper, now on other devices")
+    assert "Renewal from version 1" in told[4]
     assert "Phone" in told[4]
+    assert not re.search(r'class="ags-by-(?!common)', part)
     assert len(told) == 5
     assert links(part) == [str(wine.session_id), str(phone.session_id)]
     for query in ("?parent_request=req-77", "?consumer=pseudonym-1"):
         assert f'{url("changelist")}{query}"' in part
+
+
+def test_a_deep_family_leaves_its_words_room(staff: Client, opened: Opens, configure: Any) -> None:
+    configure(MAX_SESSIONS_PER_CALLER=None)
+    one = opened()
+    for _ in range(15):
+        one = services.fork_session(one.session_id)
+    part = family(staff, one)
+    assert len(rows(part)) == 16
+    assert {int(width) for width in re.findall(r'<svg[^>]* width="(\d+)"', part)} == {144}
+    assert max(int(x) for x in re.findall(r' cx="(\d+)"', part)) == 132
 
 
 def test_of_many_the_nearest_are_shown_and_the_rest_listed(
