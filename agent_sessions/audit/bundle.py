@@ -46,11 +46,17 @@ MANIFEST, SIGNED = "manifest.json", "manifest.sig.json"
 DOMAIN: Final = b"agent-session-bundle/v1\0"
 """What is signed is this and the SHA-256 of the manifest in hex, so that the signature passes for no other."""
 
+_MAX_SIGNED: Final = 16 * 1024
+"""Bytes of the largest ``manifest.sig.json``: it is read before anybody is known to have signed anything."""
+_SMALL: Final = 16 * 1024 * 1024
+_DENSEST: Final = 50
+"""How many times its size in the zip a file may have that is not small. Hashes and salts do not shrink; nothing that a
+site writes comes near it, but what is made to fill a reader's memory does."""
 _UNREADABLE: Final = (
     zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError
 )  # fmt: skip
 _SESSION: Final = re.compile(r"sessions/([0-9a-f-]{36})/(evidence|artifact|chain)\.json")
-_NAME: Final = re.compile(rf"README\.txt|index\.jsonl|log/[A-Za-z0-9._-]{{1,100}}|{_SESSION.pattern}")
+_NAME: Final = re.compile(rf"README\.txt|index\.jsonl|log/head-[0-9]{{1,9}}\.txt|{_SESSION.pattern}")
 _ANY: Final = Member("a value", lambda _value: True)
 _LIST: Final = Member("a list", lambda value: type(value) is list)
 _MANIFEST: Final = {
@@ -118,7 +124,7 @@ def verify_bundle(file: IO[bytes], keys: Sequence[bytes] = (), *, log: LogTrust 
     try:
         with zipfile.ZipFile(file) as archive:
             return _Check(archive, keys, log).result()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except _UNREADABLE as error:
         return BundleVerification(
             False, False, [Problem("not_zip", "bundle", f"cannot be read: {type(error).__name__}")]
         )
@@ -165,21 +171,37 @@ class _Check:
             seen.add(info.filename)
             if info.filename not in (MANIFEST, SIGNED) and not _NAME.fullmatch(info.filename):
                 yield Problem("wrong_file", where, "is a file that a bundle does not have")
-            elif info.file_size > MAX_SIZE:
-                yield Problem("too_large", where, f"has more than {MAX_SIZE} bytes")
+            elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                yield Problem("wrong_file", where, "is packed in another way than deflated")
+            elif info.file_size > (most := _MAX_SIGNED if info.filename == SIGNED else MAX_SIZE):
+                yield Problem("too_large", where, f"has more than {most} bytes")
+            elif info.file_size > max(_SMALL, _DENSEST * info.compress_size):
+                yield Problem("too_large", where, f"grows to {info.file_size} bytes out of {info.compress_size}")
         for name in (MANIFEST, SIGNED):
             if name not in seen:
                 yield Problem("missing_file", name, "is missing")
 
     def _manifest(self) -> Iterator[Problem]:
-        raw, signed = self._archive.read(MANIFEST), self._archive.read(SIGNED)
+        """Check who signed the manifest, and only then read what a stranger may have written."""
+        raw = self._archive.read(MANIFEST)
+        found = list(self._signature(sha256(raw).hexdigest()))
+        manifest = {} if found else _document(raw, _MANIFEST, MANIFEST, found)
+        if found:
+            yield from found
+            return
+        self._bundle, self._counted = manifest["id"], manifest["counts"]
+        for number, one in enumerate(manifest["files"]):
+            found = shape_problems(one, _FILE, f"files[{number}]")
+            yield from found
+            if not found:
+                self._listed[one["path"]] = one
+
+    def _signature(self, digest: str) -> Iterator[Problem]:
         problems: list[Problem] = []
-        manifest = _document(raw, _MANIFEST, MANIFEST, problems)
-        signature = _document(signed, _SIGNATURE, SIGNED, problems)
+        signature = _document(self._archive.read(SIGNED), _SIGNATURE, SIGNED, problems)
         if problems:
             yield from problems
             return
-        digest = sha256(raw).hexdigest()
         try:
             self._public = read_public_key(signature["public_key"])
         except KeyProblem as error:
@@ -191,12 +213,6 @@ class _Check:
             yield Problem("bad_signature", SIGNED, "was not made with public_key over this manifest")
         if self._keys and self._public not in self._keys:
             yield Problem("wrong_key", SIGNED, "was made with none of the keys given")
-        self._bundle, self._counted = manifest["id"], manifest["counts"]
-        for number, one in enumerate(manifest["files"]):
-            found = shape_problems(one, _FILE, f"files[{number}]")
-            yield from found
-            if not found:
-                self._listed[one["path"]] = one
 
     def _hashes(self) -> Iterator[Problem]:
         there = {info.filename for info in self._archive.infolist()} - {MANIFEST, SIGNED}

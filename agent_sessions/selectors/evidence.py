@@ -59,6 +59,7 @@ class Subject:
 
 
 WHOLE: Final = Subject()
+WITHHELD: Final = parts.WITHHELD
 
 
 def evidence(session: SessionHead | uuid.UUID, subject: Subject = WHOLE, *, personal: bool = False) -> Evidence:

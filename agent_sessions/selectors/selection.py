@@ -79,9 +79,9 @@ def selected_sessions(selection: Selection) -> QuerySet[Session]:
         found = found.filter(parent_request=selection.parent_request)
     # By the time that ids begin with, which is indexed, and exactly by the column.
     if selection.start is not None:
-        found = found.filter(pk__gte=_first_id(selection.start - _CLOCKS_APART), created_at__gte=selection.start)
+        found = found.filter(pk__gte=_first_id(selection.start, -_CLOCKS_APART), created_at__gte=selection.start)
     if selection.end is not None:
-        found = found.filter(pk__lt=_first_id(selection.end + _CLOCKS_APART), created_at__lt=selection.end)
+        found = found.filter(pk__lt=_first_id(selection.end, _CLOCKS_APART), created_at__lt=selection.end)
     return found.order_by("pk")
 
 
@@ -103,8 +103,8 @@ def _of_consumer(consumer: str, merchant: str) -> Q:
     return Q(pk__in=own.values("pk")) | before_known
 
 
-def _first_id(moment: datetime) -> uuid.UUID:
-    return uuid.UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
+def _first_id(moment: datetime, shift: timedelta) -> uuid.UUID:
+    return uuid.UUID(int=min(max(int((moment.timestamp() + shift.total_seconds()) * 1000), 0), 2**48 - 1) << 80)
 
 
 def _sessions() -> QuerySet[Session]:

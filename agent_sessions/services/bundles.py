@@ -29,7 +29,7 @@ from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.ids import new_id
 from agent_sessions.exceptions import AgentSessionsError, NotLogged
 from agent_sessions.models import SiteKey
-from agent_sessions.selectors.evidence import WHOLE
+from agent_sessions.selectors.evidence import WHOLE, WITHHELD
 from agent_sessions.selectors.log import log_keys, tree_head
 from agent_sessions.selectors.selection import Selection, require_some, selected_sessions
 from agent_sessions.selectors.sessions import ids_of
@@ -225,7 +225,7 @@ class _Writing:
                 self._file(f"log/head-{generation}.txt", tree_head(generation=generation).encode())
         manifest = canonical_bytes(
             {
-                "asked": selection.to_json(),
+                "asked": self._asked(selection),
                 "counts": self._counts,
                 "files": [],
                 "id": str(bundle_id),
@@ -247,6 +247,10 @@ class _Writing:
         signed = sign_manifest(digest, private_key=site_key_secret(key), public_key=bytes(key.public))
         self._archive.writestr(_entry(SIGNED), signed)
         return Bundle(bundle_id, manifest_sha256=digest, **self._counts)
+
+    def _asked(self, selection: Selection) -> dict[str, Any]:
+        asked = selection.to_json()
+        return {**asked, "consumer": WITHHELD} if "consumer" in asked and not self._personal else asked
 
     def _manifest(self, written: bytes) -> str:
         """Write the manifest with its list of files, which is too long to be held; return its SHA-256 in hex."""

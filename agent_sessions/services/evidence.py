@@ -33,6 +33,8 @@ from agent_sessions.services.site_events import record
 
 DISCLOSED: Final = "evidence.disclosed"
 MAX_REASON: Final = 200
+_TRIES: Final = 5
+"""Times that evidence and proof are read when events come in between: what it says has to be in its proof."""
 _SEALED: Final = "The signed artifact of the session, made when it ended."
 _OPEN: Final = (
     "The session has not ended, so nobody has signed it yet. These are its events so far: nothing in them can be "
@@ -74,7 +76,18 @@ def check_reason(reason: str) -> None:
 
 
 def evidence_and_proof(session_id: uuid.UUID, subject: Subject, *, personal: bool) -> tuple[Evidence, bytes]:
-    """Return the document without its proof, and the bytes of the proof: an artifact, or the chain so far."""
+    """Return the document without its proof, and the bytes of the proof: an artifact, or the chain so far.
+
+    Both at one moment of the session, unless it moves on again and again.
+    """
+    for _ in range(_TRIES):
+        found, proof = _read_both(session_id, subject, personal=personal)
+        if read_head(session_id).head_seq == found.session.events:
+            break
+    return found, proof
+
+
+def _read_both(session_id: uuid.UUID, subject: Subject, *, personal: bool) -> tuple[Evidence, bytes]:
     disclose = "all" if personal else "content"
     try:
         proof = get_artifact(session_id, disclose=disclose)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import stat
 import uuid
 import zipfile
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from agent_sessions import selectors, services
-from agent_sessions.audit.bundle import verify_bundle
+from agent_sessions.audit.bundle import sign_manifest, verify_bundle
 from agent_sessions.audit.inclusion import LogTrust
 from agent_sessions.audit.notes import Policy
 from agent_sessions.audit.verify import main
@@ -28,19 +29,23 @@ from agent_sessions.exceptions import AgentSessionsError, InvalidValue
 from agent_sessions.models import AuditEvent, SiteEvent
 from agent_sessions.selectors import Selection
 from agent_sessions.services import Bundle, OpenedSession
+from agent_sessions.services import evidence as evidence_module
 from agent_sessions.services.erasing import Grounds, erase
 from tests.buying import CUSTOMER, PURPOSE, Bought, asked_for, buy
 from tests.buying import bought as bought
 from tests.buying import selling as selling
 from tests.buying import tick as tick
 from tests.conftest import MORNING
+from tests.services.asking import ask
 from tests.store import shop as stock
+from tests.store.calling import call
 from tests.tampering import Tamper
 
 pytestmark = pytest.mark.django_db
 
 STAFF = Actor("staff", "17")
 MINUTE = timedelta(minutes=1)
+FIRST_MOMENT, LAST_MOMENT = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 Files = dict[str, bytes]
 
 
@@ -167,7 +172,7 @@ def test_sessions_from_before_it_was_known_for_whom_are_found_too(opened: Any, s
 def test_what_is_personal_stays_out_unless_it_is_asked_for(bought: Bought) -> None:
     """A9"""
     for personal in (False, True):
-        _, written = made(services.select_evidence(order="A-1"), personal=personal)
+        _, written = made(services.select_evidence(consumer=CUSTOMER, order="A-1"), personal=personal)
         everything = b"".join(files_of(written).values())
         assert (PURPOSE.encode() in everything) is personal
         assert (services.consumer_pseudonym(CUSTOMER).encode() in everything) is personal
@@ -183,6 +188,7 @@ def test_what_is_personal_stays_out_unless_it_is_asked_for(bought: Bought) -> No
         ({"start": MORNING, "end": MORNING + 2 * MINUTE}, "bought"),
         ({"start": MORNING + 2 * MINUTE}, "live"),
         ({"end": MORNING + MINUTE, "agent": "Shopping helper"}, "bought"),
+        ({"start": FIRST_MOMENT, "end": LAST_MOMENT, "order": "A-1"}, "bought"),
     ],
 )
 def test_sessions_are_selected_by(bought: Bought, live: OpenedSession, selection: Any, found: str) -> None:
@@ -320,8 +326,6 @@ def given(bought: Bought, live: OpenedSession) -> Files:
 
 def signed_again(files: Files, private: bytes, public: bytes) -> bytes:
     """What a forger makes who has changed files: a manifest that fits them, signed with a key of theirs."""
-    from agent_sessions.audit.bundle import sign_manifest
-
     manifest = json.loads(files["manifest.json"])
     manifest["files"] = [
         {"bytes": len(content), "path": name, "sha256": sha256(content).hexdigest()}
@@ -347,12 +351,24 @@ def test_any_file_that_is_changed_added_or_left_out_is_found(given: Files) -> No
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        (b'"unit_price":1250', b'"unit_price":1150', "seen.lines"),
+        (b'"unit_price":1250,"variant"', b'"unit_price":1150,"variant"', "seen.lines"),
         (b'"total":2500,"valid_until"', b'"total":2400,"valid_until"', "seen.quote"),
         (b'"available":10', b'"available":11', "seen.stock"),
         (b'"result":"deny"', b'"result":"allow"', "policies[0]"),
         (b'"rule":"large-orders","status":403', b'"rule":"small-orders","status":403', "policies[0]"),
         (b'"last4":"4242"', b'"last4":"4243"', "payments[0]"),
+        (b'"name":"Shopping helper"', b'"name":"Another helper"', "session.agent"),
+        (b'"key":"ed25519:k1"', b'"key":"ed25519:k2"', "session.agent"),
+        (b'"end_reason":"completed"', b'"end_reason":"expired"', "session.end_reason"),
+        (b'"merchant":"default"', b'"merchant":"another"', "session.merchant"),
+        (b'"spend_cap":20000', b'"spend_cap":90000', "limits.spend_cap"),
+        (b'"capabilities":[],"currency":"EUR"', b'"capabilities":["pay"],"currency":"EUR"', "limits.capabilities"),
+        (b'"decided_by":"consumer"', b'"decided_by":"staff:17"', "approvals[0]"),
+        (b'"status":"used"', b'"status":"rejected"', "approvals[0]"),
+        (b'"rule":"large-orders","status":"used"', b'"rule":"small-orders","status":"used"', "approvals[0]"),
+        (b'"counted_from":"opened","had_ms":1560000', b'"counted_from":"opened","had_ms":9960000', "approvals[0]"),
+        (b'"order_ref":"A-1"', b'"order_ref":"A-2"', "orders[0]"),
+        (b'"tax_included":true,"total":2500', b'"tax_included":true,"total":2400', "disclosed[0]"),
     ],
 )
 def test_evidence_that_does_not_say_what_its_proof_says_is_found_whoever_signs_it(
@@ -361,11 +377,79 @@ def test_evidence_that_does_not_say_what_its_proof_says_is_found_whoever_signs_i
     """A2, A3: even if the site itself had signed it."""
     name = f"sessions/{bought.session_id}/evidence.json"
     assert old in given[name]
-    forged = {**given, name: given[name].replace(old, new)}
+    forged = {**given, name: given[name].replace(old, new, 1)}
     private, public = new_signing_key()
     assert [problem.code for problem in checked(signed_again(forged, private, public)).problems] == ["wrong_key"]
     problems = checked(signed_again(forged, private, public), [*keys(), public]).problems
     assert [(problem.code, problem.where) for problem in problems] == [("contradiction", f"{name} {place}")]
+
+
+def test_damage_of_any_kind_is_told_and_never_raised(bought: Bought) -> None:
+    """A3: bits that are lost on the way too, in what is packed and in what says how."""
+    _, written = made(services.select_evidence(order="A-1"))
+    chance = random.Random(7)
+    for _ in range(200):
+        damaged = bytearray(written)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        result = checked(bytes(damaged))
+        # Nothing rests on dates, rights and the like that a zip keeps beside its files.
+        assert result.problems or result.trusted
+
+
+def packed(content: bytes, how: int, given: Files) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, one in given.items():
+            archive.writestr(name, one)
+        archive.writestr(f"sessions/{uuid.uuid4()}/evidence.json", content, compress_type=how)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "how", "code"),
+    [
+        (b"[" * 20_000_000, zipfile.ZIP_DEFLATED, "too_large"),
+        (b"[]", zipfile.ZIP_BZIP2, "wrong_file"),
+        (b"[]", zipfile.ZIP_LZMA, "wrong_file"),
+    ],
+)
+def test_what_is_made_to_fill_a_readers_memory_is_refused_before_it_is_unpacked(
+    given: Files, content: bytes, how: int, code: str
+) -> None:
+    """A3: also where no key is given, so that anyone may have signed."""
+    assert [problem.code for problem in checked(packed(content, how, given), []).problems] == [code]
+
+
+def test_of_a_stranger_nothing_but_the_signature_is_read(given: Files) -> None:
+    private, public = new_signing_key()
+    manifest = b"[" * 1000
+    forged = {**given, "manifest.json": manifest, "manifest.sig.json": sign_manifest(
+        sha256(manifest).hexdigest(), private_key=private, public_key=public
+    )}  # fmt: skip
+    assert [problem.code for problem in checked(zipped(forged)).problems] == ["wrong_key"]
+    long = {**given, "manifest.sig.json": b" " * 20_000}
+    assert [problem.code for problem in checked(zipped(long)).problems] == ["too_large"]
+
+
+def test_evidence_says_what_its_proof_says_though_a_human_answers_meanwhile(
+    opened: Any, selling: stock.Shelf, tick: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A2"""
+    one = opened()
+    call("cart.add", one, item_id="mug", quantity=2)
+    asked = ask(one)
+    read, answered = evidence_module.evidence, []
+
+    def answering(*args: Any, **kwargs: Any) -> Any:
+        if not answered:
+            answered.append(services.grant_approval(asked.approval_id))
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(evidence_module, "evidence", answering)
+    _, written = made(services.select_evidence(sessions=[one.session_id]))
+    assert checked(written).problems == []
+    found = json.loads(files_of(written)[f"sessions/{one.session_id}/evidence.json"])
+    assert [(each["status"], each["decided_by"]) for each in found["approvals"]] == [("granted", "consumer")]
 
 
 @pytest.mark.parametrize("raw", [b"", b"PK\x03\x04", b"not a zip", b"PK\x05\x06" + bytes(18)])
