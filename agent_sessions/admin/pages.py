@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import django
 from django.contrib import messages
@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext_noop
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import history, live, wording
@@ -24,8 +24,10 @@ from agent_sessions.admin.content import Told, shown_of
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.evidence_page import evidence_page
 from agent_sessions.admin.facts import Fact, facts_of, links_of
+from agent_sessions.admin.notices import Notice, erased_notice, notice_of
 from agent_sessions.admin.proof import proof_page
 from agent_sessions.admin.relations import family_of
+from agent_sessions.admin.remains import remains_of
 from agent_sessions.admin.revealing import EVERYTHING, masks_of, reveal_page
 from agent_sessions.admin.timeline import timeline_page
 from agent_sessions.admin.travel import find_version, travel_page
@@ -35,17 +37,12 @@ from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import (
     AgentSessionsError,
-    ArtifactNotReady,
     ContentErased,
-    KeyProblem,
-    SchemaUnknown,
-    SessionDamaged,
     SessionNotFound,
     SessionQuarantined,
-    VersionNotFound,
 )
 from agent_sessions.models import Session
-from agent_sessions.selectors import ApprovalView, ErasedNote, SessionHead, admin_lists
+from agent_sessions.selectors import ApprovalView, SessionHead, admin_lists
 from agent_sessions.selectors._keys import DataClass
 
 if TYPE_CHECKING:
@@ -56,18 +53,6 @@ _LATEST = 10
 _EVENTS = 50
 _VERSIONS = 20
 _TURNS = 50
-
-
-_ERASED: Final = {
-    "content": (
-        gettext_lazy("The content of this session was erased"),
-        gettext_lazy("Its events and its artifact remain; they hold no content."),
-    ),
-    "personal": (
-        gettext_lazy("What this session said of people was erased"),
-        gettext_lazy("Gone are the words of people and agents and what was known of the customer."),
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +90,6 @@ PAGES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something about the whole session that its reader has to know first."""
-
-    title: str
-    text: str
-    tone: str
-
-
 class SessionPages:
     """Views of one session; every one needs the permission ``agent_sessions.view_session``."""
 
@@ -137,6 +113,7 @@ class SessionPages:
             lines=page.lines(before=head.head_seq + 1, limit=_LATEST),
             family=family_of(head),
             live=live.following(page, way="view", page_url=page.url("change")),
+            remains=remains_of(page.session, head, page.erased),
             **shown_of(state, page.masks.shown),
         )
 
@@ -284,7 +261,7 @@ class _Reading:
             raise Http404(error.message) from None
         self.erased = selectors.erased(self.head)
         self.masks = masks_of(request, self.head, self.erased)
-        self.notices += [_erased_notice(note) for note in self.erased.values()]
+        self.notices += [erased_notice(note, f"{self.url('change')}#ags-remains") for note in self.erased.values()]
         if self.head.status is Status.QUARANTINED:
             self.note(SessionQuarantined(session_id, "it was found damaged and is closed until someone has looked"))
 
@@ -304,7 +281,7 @@ class _Reading:
     def note(self, error: Exception) -> None:
         if isinstance(error, ContentErased) and self.erased:
             return  # the page says already what was erased, when and by which rule
-        notice = _notice(error)
+        notice = notice_of(error)
         if all(notice.title != other.title for other in self.notices):
             self.notices.append(notice)
 
@@ -411,28 +388,3 @@ def _neighbours(first: int, last: int, latest: int, size: int) -> dict[str, Any]
 
 def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _erased_notice(note: ErasedNote) -> Notice:
-    what, rest = _ERASED[note.data_class]
-    text = f"{note.text[:1].upper()}{note.text[1:]}. {rest}"
-    if note.unrecoverable_after:
-        text += " " + _("No backup gives it back after {time}.").format(time=note.unrecoverable_after)
-    return Notice(str(what), text, wording.WARNING)
-
-
-def _notice(error: Exception) -> Notice:
-    text = error.message if isinstance(error, AgentSessionsError) else _("Run `manage.py verify_sessions` on it.")
-    titles: Sequence[tuple[type[Exception], str, str]] = (
-        (SessionQuarantined, _("This session is quarantined"), wording.BAD),
-        (ContentErased, _("The content of this session was erased"), wording.WARNING),
-        (SessionDamaged, _("This session is damaged"), wording.BAD),
-        (SchemaUnknown, _("This installation is too old for this session"), wording.WARNING),
-        (KeyProblem, _("The content cannot be opened now"), wording.WARNING),
-        (ArtifactNotReady, _("There is no artifact yet"), wording.PLAIN),
-        (VersionNotFound, _("There is no such version"), wording.PLAIN),
-    )
-    for kind, title, tone in titles:
-        if isinstance(error, kind):
-            return Notice(title, text, tone)
-    return Notice(_("Part of this session cannot be read"), text, wording.BAD)

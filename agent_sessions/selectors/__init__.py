@@ -70,7 +70,14 @@ from agent_sessions.selectors.master_keys import (
 from agent_sessions.selectors.overview import SessionOverview, overview
 from agent_sessions.selectors.receipts import Receipt, check_receipt, get_receipt, overdue_erasures
 from agent_sessions.selectors.requests import RequestSession, sessions_of_request
-from agent_sessions.selectors.retention import Earliest, RuleState, earliest_erasure, retention_rules
+from agent_sessions.selectors.retention import (
+    Earliest,
+    Latest,
+    RuleState,
+    earliest_erasure,
+    latest_erasure,
+    retention_rules,
+)
 from agent_sessions.selectors.reveals import Reveal, reveals
 from agent_sessions.selectors.selection import Selection, selected_sessions
 from agent_sessions.selectors.sessions import DueSessions, due_sessions, session_ids
@@ -95,6 +102,7 @@ __all__ = [
     "InProgress",
     "ItemStock",
     "KeyEpoch",
+    "Latest",
     "LogKey",
     "LogState",
     "Receipt",
@@ -146,6 +154,7 @@ __all__ = [
     "holds_on",
     "in_progress",
     "key_epochs",
+    "latest_erasure",
     "legal_holds",
     "log_consistency",
     "log_inclusion",

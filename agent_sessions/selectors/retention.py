@@ -29,6 +29,14 @@ class Earliest:
 
 
 @dataclass(frozen=True, slots=True)
+class Latest:
+    """When (UTC) the purge erases a class, and the rule that keeps it until then."""
+
+    at: datetime
+    rule: RetentionRule
+
+
+@dataclass(frozen=True, slots=True)
 class RuleState:
     """What a rule has before it: numbers of sessions ``due``, of those ``held`` by legal holds and in ``quarantine``.
 
@@ -65,6 +73,21 @@ def earliest_erasure(head: SessionHead) -> dict[DataClass, Earliest]:
                     found.append(Earliest(began + rule.minimum, rule.name))
             earliest[name] = max(found, key=lambda one: one.at)
     return earliest
+
+
+def latest_erasure(session: Session) -> dict[DataClass, Latest]:
+    """Return for each class of an ended session that is still there when the purge erases it unless a hold keeps it.
+
+    A class that no rule is about is kept for good, and left out.
+    """
+    rules = [rule for rule in retention_rules() if session.ended_at is not None and _covers(rule, session)]
+    latest: dict[DataClass, Latest] = {}
+    for name in _CLASSES:
+        left = [rule for rule in rules if getattr(session, f"{rule.data_class}_erased_at") is None]
+        if any(rule.data_class == name for rule in left):
+            over = [_over_at(rule, session) for rule in left if _decides(rule, name)]
+            latest[name] = max(over, key=lambda one: one.at)
+    return latest
 
 
 def due(rule: RetentionRule, now: datetime | None = None) -> QuerySet[Session]:
@@ -119,6 +142,11 @@ def due_and_free(rule: RetentionRule, now: datetime) -> QuerySet[Session]:
 def has_more(rule: RetentionRule, now: datetime, number: int) -> bool:
     """Tell whether more than ``number`` sessions are due and free, without counting them all."""
     return by_clock(rule, due_and_free(rule, now)).values("pk")[: number + 1].count() > number
+
+
+def _over_at(rule: RetentionRule, session: Session) -> Latest:
+    assert session.ended_at is not None  # noqa: S101 - only ended sessions are asked about
+    return Latest(rule.clock(ended_at=session.ended_at, ordered_at=session.ordered_at) + rule.maximum, rule)
 
 
 def _covers(rule: RetentionRule, session: Session) -> bool:

@@ -8,10 +8,12 @@ import pytest
 from django.test import Client
 
 from agent_sessions import selectors, services
-from agent_sessions.domain.identity import SYSTEM
+from agent_sessions.domain.identity import SYSTEM, Actor
+from agent_sessions.models import SessionKey
 from agent_sessions.services import OpenedSession
 from agent_sessions.services.erasing import Grounds, erase
 from tests.admin.conftest import SECRET, text, url
+from tests.admin.test_pages import words
 from tests.services.asking import ask, cart_of
 from tests.store.calling import shop
 
@@ -82,3 +84,44 @@ def test_approvals_without_their_words(reader: Client, opened: Any, shop: Any, c
     page = text(reader, url("approval", one.session_id, asked.approval_id))
     assert f"The cart cannot be shown: {CONTENT}" in page
     assert "rejected" in page
+
+
+def test_what_remains_and_why_stands_in_one_place(staff: Client, closed: OpenedSession) -> None:
+    """A5, A6: what is gone, by which rule and when; what is left, until when; what holds it."""
+    assert "What remains, and why" not in text(staff, url("change", closed.session_id))
+    purge(closed, "personal", "personal")
+    link = f"{url('change', closed.session_id)}#ags-remains"
+    for page in PAGES:
+        assert link in text(staff, url(page, closed.session_id))
+    told = words(text(staff, url("change", closed.session_id)))
+    for said in (
+        "What it said of people erased 2 Mar 2026, 04:00:00 , under the rule personal : its time was over. It rests "
+        "on GDPR Art. 5(1)(e). No backup gives it back after 2026-04-01.",
+        "Goods, prices and decisions kept Until 2 Apr 2027, 05:00:00 , under the rule decision_log . It rests on PCI",
+        "Legal holds none",
+        "Chain and record kept for good The chain of 9 events",
+    ):
+        assert said in told, told
+
+    services.place_legal_hold(
+        scope="session", session_id=closed.session_id, matter="Case <12>", actor=Actor("staff", "7")
+    )
+    told = words(text(staff, url("change", closed.session_id)))
+    assert (
+        "Legal holds in force Case <12>, placed 2 Mar 2026, 04:00:00 by Staff 7, to be reviewed 29 Aug 2026" in told
+    ), told
+    assert "What is left is not erased before all of them are lifted." in told
+
+
+def test_of_what_is_all_erased_the_chain_remains(staff: Client, closed: OpenedSession) -> None:
+    grounds = Grounds("request", "GDPR Art. 17", "erasure")
+    erase(selectors.read_head(closed.session_id), frozenset({"content"}), grounds, actor=SYSTEM)
+    told = words(text(staff, url("change", closed.session_id)))
+    assert told.count("under the rule request : a person asked for it. It rests on GDPR Art. 17.") == 2
+    assert "kept Until" not in told
+
+
+def test_what_no_event_explains_is_said_to_be_so(staff: Client, closed: OpenedSession) -> None:
+    SessionKey.objects.filter(pk=closed.session_id).delete()
+    told = words(text(staff, url("change", closed.session_id)))
+    assert told.count("erased Its history does not say when or why.") == 2

@@ -316,6 +316,25 @@ def test_the_minimum_of_what_is_personal_counts_for_the_content(opened: Any, clo
     assert selectors.earliest_erasure(selectors.read_head(one)).keys() == {"content"}
 
 
+def test_when_the_purge_comes_is_told_beforehand(opened: Any, shop: Any, clock: Any, configure: Any) -> None:
+    """A5: the longest rule that covers a session; content is kept no shorter than what is personal in it."""
+
+    def latest(one: uuid.UUID) -> dict[str, tuple[timedelta, str]]:
+        told = selectors.latest_erasure(selectors.get_session(one))
+        return {name: (when.at - MORNING, when.rule.name) for name, when in told.items()}
+
+    one = ended_one(opened)
+    assert latest(one) == {"personal": (30 * DAY, "personal"), "content": (396 * DAY, "decision_log")}
+    assert latest(ordered(opened, shop))["content"] == (400 * DAY, "order_evidence")
+    configure(RETENTION={"personal": {"maximum_days": 500}})
+    assert latest(one) == {"personal": (500 * DAY, "personal"), "content": (500 * DAY, "personal")}
+    configure(RETENTION={"decision_log": None})
+    clock.shift(30 * DAY)
+    services.purge()
+    assert latest(one) == {}, "no rule is about what is left"
+    assert latest(opened().session_id) == {}, "it has not ended"
+
+
 def test_a_session_that_was_revoked_is_purged_like_any_other(opened: Any, clock: Any) -> None:
     one = opened()
     services.end_session(one.session_id, reason=EndReason.REVOKED)
