@@ -7,7 +7,7 @@ from agent_sessions.models import SiteEvent
 from shop_demo.models import Order
 from tests.browser.conftest import Browser
 
-HIDDEN_IN_PRINT = ("#header", ".ags-tabs", ".ags-tools", ".breadcrumbs")
+HIDDEN_IN_PRINT = ("#header", ".ags-tabs", ".ags-privacy", ".ags-tools", ".breadcrumbs")
 
 
 def sheet(browser: Browser) -> str:
@@ -36,8 +36,11 @@ def test_evidence_of_an_order_is_read_revealed_and_printed(officer: Browser, sho
     assert not SiteEvent.objects.filter(kind="evidence.disclosed").exists()
     officer.shot("evidence-screen")
 
-    officer.fill(reason="Case 4")
-    officer.press("Show it")
+    officer.page.get_by_role("link", name="Reveal it", exact=True).click()
+    for group in officer.page.locator("#ags-reveal [name=group]").all():
+        group.check()
+    officer.page.locator("#ags-reveal [name=reason]").fill("Case 4")
+    officer.press("Show it for 10 minutes")
     assert "She said the biggest pot will do. <b>Now</b> ⟨U+202E⟩gpj" in sheet(officer)
     assert SiteEvent.objects.filter(kind="evidence.disclosed").count() == 1
 
