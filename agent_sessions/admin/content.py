@@ -301,16 +301,16 @@ def _visible(state: State, groups: Set[str]) -> State:
 
 
 def _decided(state: State) -> State:
-    """Return what everybody sees beside the cart."""
+    """Return what everybody sees beside the cart, as far as there is any of it."""
     found: State = {}
     for slice_name, shown in _DECIDED.items():
-        value = _map(state.get(slice_name))
-        found[slice_name] = {
-            field: {
-                key: _only(entry, names) for key, entry in _map(value.get(field)).items() if isinstance(entry, dict)
-            }
-            for field, names in shown.items()
-        }
+        value, seen = _map(state.get(slice_name)), dict[str, JSONValue]()
+        for field, names in shown.items():
+            entries = _map(value.get(field))
+            if kept := {key: _only(entry, names) for key, entry in entries.items() if isinstance(entry, dict)}:
+                seen[field] = kept
+        if seen:
+            found[slice_name] = seen
     return found
 
 

@@ -13,10 +13,12 @@ from django.utils.translation import gettext as _
 
 from agent_sessions.admin import wording
 from agent_sessions.admin.content import Told, told
+from agent_sessions.admin.revealing import reveal_words
 from agent_sessions.audit.events import parse_time
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import InvalidValue
 from agent_sessions.selectors.admin_lists import Step
+from agent_sessions.selectors.reveals import REVEALED
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Line:
     who: str
     capability: str
     method: str
-    params: str
+    params: SafeString | str
     policy: SafeString
     rule: str
     status: SafeString
@@ -67,7 +69,7 @@ def _line(event: Mapping[str, Any], changes: Mapping[int, Sequence[Told]]) -> Li
         who=wording.actor_words(str(event.get("actor", ""))),
         capability=clipped(str(event.get("capability", ""))),
         method=clipped(str(event.get("method", ""))),
-        params=params_words(event.get("params")),
+        params=params_words(event.get("params"), kind),
         policy=wording.mark(wording.BAD, _("refused")) if denied else wording.mark(wording.GOOD, _("allowed")),
         rule=clipped(str(event.get("policy_rule", ""))),
         status=wording.mark(wording.BAD if status >= 500 else wording.WARNING, str(status))
@@ -92,10 +94,12 @@ def _time(text: object) -> SafeString:
         return format_html("{}", _("unreadable time"))
 
 
-def params_words(params: object) -> str:
+def params_words(params: object, kind: str = "") -> SafeString | str:
     """Write the parameters that the chain shows to everybody; private ones read ``****`` there."""
     if not isinstance(params, dict):
         return ""
+    if kind == REVEALED:
+        return reveal_words(params)
     told = [
         f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in sorted(params.items())

@@ -120,7 +120,6 @@ def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     problem, status, reason = "", 200, form.get("reason", "").strip()
     if request.method == "POST":
         if not page.masks.may_reveal:
-            services.note_refused_action(page.session.pk, action="reveal", actor=_actor(request))
             raise PermissionDenied
         try:
             if "mask" in form:

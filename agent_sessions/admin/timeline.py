@@ -18,14 +18,12 @@ from agent_sessions.admin import history, wording
 from agent_sessions.admin.content import Told
 from agent_sessions.admin.live import following
 from agent_sessions.admin.pictures import FAMILY_NAMES, Picture, picture_of
-from agent_sessions.admin.revealing import reveal_words
 from agent_sessions.domain.calls import APPROVAL_GRANTED, APPROVAL_REJECTED, APPROVAL_REQUESTED
 from agent_sessions.domain.families import FAMILIES
 from agent_sessions.domain.identity import ACTOR_KINDS
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.selectors import audit, outline, timeline
-from agent_sessions.selectors.reveals import REVEALED
 from agent_sessions.selectors.timeline import Choice, Entry, TimelinePage
 
 if TYPE_CHECKING:
@@ -232,7 +230,7 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
         who=wording.actor_words(entry.actor),
         capability=clipped(entry.capability),
         method=clipped(entry.method),
-        params=reveal_words(params) if entry.kind == REVEALED else history.params_words(params),
+        params=history.params_words(params, entry.kind),
         refusal=_refusal(entry),
         failed=entry.failed or any(one.kind in _WRONG for one in changed or ()),
         took="" if entry.took is None else wording.length(entry.took),

@@ -1,0 +1,108 @@
+"""Staff reveal what is masked, with a reason, and others see that they do (A9)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from agent_sessions import selectors, services
+from agent_sessions.domain.identity import Actor
+from agent_sessions.domain.identity import Agent as Program
+from tests.browser.conftest import Browser
+from tests.shopping import line
+
+SECRET = "Leave it with Mrs Brown at number 9"
+
+
+@pytest.fixture
+def said(officer: Browser) -> uuid.UUID:
+    """A session in which people said something; a superuser is logged in."""
+    one = services.open_session(agent=Program("Shopping helper", "2.1"), purpose="A gift for Anna")
+    patch: Any = {
+        "shopping": {"lines": {"l1": line()}, "instructions": SECRET},
+        "customer": {"preferences": {"milk": "Oat"}},
+        "agent": {"mood": "hurried"},
+    }
+    services.change_session(one.session_id, expected_version=1, patch=patch, kind="cart.item_added")
+    services.add_message(one.session_id, role="user", content="It is for my mother")
+    return one.session_id
+
+
+def address(shop: str, name: str, *args: object) -> str:
+    return shop + reverse(f"admin:agent_sessions_session_{name}", args=args)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_group_is_revealed_where_it_is_missed_and_masked_again(
+    officer: Browser, shop: str, said: uuid.UUID, scripts: bool
+) -> None:
+    """With no scripts as well: the form is folded by the page itself."""
+    officer.restart(java_script_enabled=scripts)
+    officer.open(address(shop, "conversation", said))
+    assert "It is for my mother" not in officer.text
+    officer.unfold("Reveal what was said")
+    officer.page.locator(".ags-masked [name=reason]").fill("She rang about case 4")
+    officer.press("Show it for 10 minutes")
+    assert officer.page.url == address(shop, "conversation", said)
+    assert "It is for my mother" in officer.text
+    assert "what was said until" in officer.text
+
+    officer.follow("Timeline")
+    assert "Content revealed" in officer.text
+    assert "She rang about case 4" in officer.text
+    officer.press("Mask again")
+    assert "It is for my mother" not in officer.text
+    assert "She rang about case 4" not in officer.text
+    kinds = [event["kind"] for event in selectors.events(said)]  # type: ignore[index, call-overload]
+    assert kinds[-2:] == ["content.revealed", "content.masked"]
+
+
+def test_who_sees_what_reads_well_on_any_screen(officer: Browser, shop: str, said: uuid.UUID) -> None:
+    services.reveal_content(said, groups=["words"], reason="Case 5", actor=Actor("staff", "17"))
+    officer.open(address(shop, "change", said))
+    assert "Staff 17 sees what was said until" in officer.text
+    officer.unfold("What people said and what is known of them is masked")
+    form = officer.page.locator("#ags-reveal")
+    form.get_by_label("What is known of the customer").check()
+    form.get_by_label("Why you need to see it").fill("Case 4")
+    assert officer.barriers() == []
+    officer.shot("reveal-form")
+    officer.press("Show it for 10 minutes")
+    assert "Oat" in officer.text
+    assert SECRET not in officer.text
+    assert officer.barriers() == []
+    officer.shot("admin-revealed")
+    officer.page.emulate_media(color_scheme="dark")
+    officer.resize(320, 900)
+    officer.unfold("Reveal more of this session")
+    assert officer.overflows == []
+    assert officer.contrast >= 4.5
+    officer.shot("revealed-320-dark")
+    officer.page.emulate_media(color_scheme="light")
+    officer.resize(1280, 900)
+    officer.open(address(shop, "version_at", said, 2))
+    assert officer.barriers() == []
+    officer.shot("revealed-version")
+
+
+def test_of_another_tab_nothing_is_left_for_the_next_person(officer: Browser, shop: str, said: uuid.UUID) -> None:
+    """The same window, another person: the browser keeps nothing that would show it."""
+    services.reveal_content(
+        said, groups=["words"], reason="Case 4", actor=Actor("staff", str(User.objects.get(username="eva").pk))
+    )
+    officer.open(address(shop, "conversation", said))
+    assert "It is for my mother" in officer.text
+    client = Client()
+    client.force_login(User.objects.create_superuser("next"))
+    cookie = client.cookies["sessionid"].value
+    officer.page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": shop}])
+    officer.page.reload()
+    assert "It is for my mother" not in officer.text
+    officer.page.go_back()
+    officer.open(address(shop, "conversation", said))
+    assert "It is for my mother" not in officer.text
