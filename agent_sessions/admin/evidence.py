@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from agent_sessions.admin import wording
 from agent_sessions.domain.evidence import (
@@ -33,9 +35,18 @@ MAY_VIEW: Final = "agent_sessions.view_session_evidence"
 MAY_EXPORT: Final = "agent_sessions.export_session_evidence"
 MOST: Final = 200
 """Rows of a list that a page shows; the download has all."""
+_TITLES: Final = {
+    "session": gettext_lazy("The whole session"),
+    "order": gettext_lazy("Order {ref}"),
+    "payment": gettext_lazy("Payment {ref}"),
+    "decision": gettext_lazy("Decision {ref}"),
+}
 _KINDS: Final[tuple[SubjectKind, ...]] = ("order", "payment", "decision")
 _LONGEST_LINE: Final = 1000
-_PAGES: Final = {"approval": "Approval page", "checkout": "Checkout page"}
+_PAGES: Final = {
+    "approval": gettext_lazy("Approval page"),
+    "checkout": gettext_lazy("Checkout page"),
+}
 
 Row = dict[str, Any]
 
@@ -87,55 +98,68 @@ def choices(found: Evidence) -> list[tuple[str, str]]:
     """Return what else of the session there is evidence of: a label and a query each."""
     payments = found.payments if isinstance(found.payments, list) else []
     orders = [one for one in found.orders if one.order_ref]
-    labelled = [(f"Order {clipped(one.order_ref, 30)}", Subject("order", one.order_ref)) for one in orders[:20]]
+    labelled = [
+        (_("Order {ref}").format(ref=clipped(one.order_ref, 30)), Subject("order", one.order_ref))
+        for one in orders[:20]
+    ]
     labelled += [
-        (f"Payment {number}, {clipped(one.outcome)}", Subject("payment", one.id))
+        (
+            _("Payment {number}, {outcome}").format(number=number, outcome=wording.outcome_words(clipped(one.outcome))),
+            Subject("payment", one.id),
+        )
         for number, one in enumerate(payments[:20], 1)
     ]
-    labelled += [(f"Approval, {clipped(one.status)}", Subject("decision", one.id)) for one in found.approvals[:20]]
-    return [("Whole session", ""), *((label, query_of(subject)) for label, subject in labelled)]
+    labelled += [
+        (_("Approval, {status}").format(status=wording.outcome_words(clipped(one.status))), Subject("decision", one.id))
+        for one in found.approvals[:20]
+    ]
+    return [(_("Whole session"), ""), *((label, query_of(subject)) for label, subject in labelled)]
 
 
 def _title(found: Evidence) -> str:
     subject = found.subject
-    return "The whole session" if subject.kind == "session" else f"{subject.kind.title()} {clipped(subject.ref, 60)}"
+    return str(_TITLES[subject.kind]).format(ref=clipped(subject.ref, 60))
 
 
 def _facts(found: Evidence) -> list[tuple[str, SafeString | str | None]]:
     one = found.session
     agent: Any = one.agent
     facts: list[tuple[str, SafeString | str | None]] = [
-        ("Session", format_html("<code>{}</code>", one.id)),
-        ("Site", clipped(one.site, 200)),
-        ("Merchant", clipped(one.merchant, 200)),
-        ("Agent", wording.agent_words(agent["name"], agent["version"])),
-        ("Operator", clipped(agent["operator"], 200)),
-        ("Agent’s key", clipped(agent["key"], 200) or "none: it is as it calls itself"),
-        ("Consumer", _said(one.consumer)),
-        ("Purpose", _said(one.purpose)),
-        ("Opened", _moment(one.created_at)),
-        ("Ended", format_html("{} ({})", _moment(one.ended_at), wording.end_reason_words(one.end_reason)))
+        (_("Session"), format_html("<code>{}</code>", one.id)),
+        (_("Site"), clipped(one.site, 200)),
+        (_("Merchant"), clipped(one.merchant, 200)),
+        (_("Agent"), wording.agent_words(agent["name"], agent["version"])),
+        (_("Operator"), clipped(agent["operator"], 200)),
+        (_("Agent’s key"), clipped(agent["key"], 200) or _("none: it is as it calls itself")),
+        (_("Consumer"), _said(one.consumer)),
+        (_("Purpose"), _said(one.purpose)),
+        (_("Opened"), _moment(one.created_at)),
+        (_("Ended"), format_html("{} ({})", _moment(one.ended_at), wording.end_reason_words(one.end_reason)))
         if one.ended_at
-        else ("Status", f"{one.status}, not ended"),
-        ("Parent request", clipped(one.parent_request)),
-        ("Length", f"{one.versions} versions, {one.events} events"),
+        else (_("Status"), _("{status}, not ended").format(status=one.status)),
+        (_("Parent request"), clipped(one.parent_request)),
+        (_("Length"), _("{versions} versions, {events} events").format(versions=one.versions, events=one.events)),
     ]
     return [(name, value) for name, value in facts if value]
 
 
 def _limits(found: Evidence) -> list[tuple[str, SafeString | str | None]]:
     one = found.limits
-    cap = "no limit was set" if one.spend_cap is None else f"{format_money(one.spend_cap, one.currency)} at most"
+    cap = (
+        _("no limit was set")
+        if one.spend_cap is None
+        else _("{amount} at most").format(amount=format_money(one.spend_cap, one.currency))
+    )
     limits: list[tuple[str, SafeString | str | None]] = [
-        ("May spend", cap),
-        ("May use", ", ".join(clipped(name) for name in one.capabilities) or "everything that the site offers"),
-        ("Session until", _moment(one.session_ends)),
+        (_("May spend"), cap),
+        (_("May use"), ", ".join(clipped(name) for name in one.capabilities) or _("everything that the site offers")),
+        (_("Session until"), _moment(one.session_ends)),
     ]
     if one.authority_ends:
-        limits.append(("Authority until", _moment(one.authority_ends)))
+        limits.append((_("Authority until"), _moment(one.authority_ends)))
     for rule in one.rules_now:
         told = ", ".join(f"{name} {_plain(value)}" for name, value in rule.set_to.items() if name != "message")
-        limits.append((f"Rule {clipped(rule.rule, 60)}", clipped(f"{rule.kind}: {told}", 300)))
+        limits.append((_("Rule {name}").format(name=clipped(rule.rule, 60)), clipped(f"{rule.kind}: {told}", 300)))
     return limits
 
 
@@ -147,7 +171,7 @@ def _policy(one: PolicyDecision) -> Row:
         "what": wording.kind_words(one.what),
         "who": wording.actor_words(one.actor),
         "capability": clipped(one.capability),
-        "result": wording.mark(wording.BAD, "refused") if denied else wording.mark(wording.GOOD, "allowed"),
+        "result": wording.mark(wording.BAD, _("refused")) if denied else wording.mark(wording.GOOD, _("allowed")),
         "rule": clipped(one.rule, 100),
         "status": f"{one.status} {clipped(one.code)}".rstrip(),
         "of_subject": one.of_subject,
@@ -158,7 +182,12 @@ def _seen(one: Seen) -> Row:
     quote = one.quote
     sums = []
     if quote is not None:
-        named = (("Subtotal", quote.subtotal), ("Delivery", quote.shipping), ("Tax", quote.tax), ("Total", quote.total))
+        named = (
+            (_("Subtotal"), quote.subtotal),
+            (_("Delivery"), quote.shipping),
+            (_("Tax"), quote.tax),
+            (_("Total"), quote.total),
+        )
         sums = [(name, format_money(value, clipped(quote.currency))) for name, value in named if value is not None]
     return {
         "version": one.version,
@@ -202,15 +231,17 @@ def _seen(one: Seen) -> Row:
             for hold in one.holds[:MOST]
         ],
         "stale": [
-            f"{clipped(part.ref)} ({clipped(part.what)}) since {part.since[:16].replace('T', ' ')} UTC"
+            _("{part} ({what}) since {time} UTC").format(
+                part=clipped(part.ref), what=clipped(part.what), time=part.since[:16].replace("T", " ")
+            )
             for part in one.stale[:MOST]
         ],
         "choices": [
             {
-                "kind": "Recommended" if choice.kind == "recommendation" else "Fell back on",
+                "kind": _("Recommended") if choice.kind == "recommendation" else _("Fell back on"),
                 "what": clipped(choice.what),
                 "why": _said(choice.why),
-                "sure": "" if choice.confidence is None else f"{choice.confidence} % sure",
+                "sure": "" if choice.confidence is None else _("{number} % sure").format(number=choice.confidence),
             }
             for choice in one.choices[:MOST]
         ],
@@ -220,7 +251,7 @@ def _seen(one: Seen) -> Row:
 def _approval(one: ApprovalEvidence) -> Row:
     return {
         "id": one.id,
-        "status": clipped(one.status),
+        "status": wording.outcome_words(clipped(one.status)),
         "amount": format_money(one.amount, clipped(one.currency)),
         "capability": clipped(one.capability),
         "rule": clipped(one.rule, 100),
@@ -243,7 +274,7 @@ def _disclosed(one: Disclosure) -> Row:
     missing = one.cart.missing if isinstance(one.cart, Missing) else ""
     delivery = one.delivery if isinstance(one.delivery, dict) else {}
     return {
-        "page": _PAGES[one.page],
+        "page": str(_PAGES[one.page]),
         "version": one.version,
         "made": _moment(one.made_at),
         "opened": _moment(one.opened_at),
@@ -262,7 +293,7 @@ def _payment(one: PaymentEvidence) -> Row:
         "card": card,
         "token": clipped(one.provider_ref, 60),
         "amount": "" if one.amount is None else format_money(one.amount, clipped(one.currency)),
-        "outcome": wording.mark(tone.get(one.outcome, wording.BAD), clipped(one.outcome)),
+        "outcome": wording.mark(tone.get(one.outcome, wording.BAD), wording.outcome_words(clipped(one.outcome))),
         "code": clipped(one.code),
         "began": _moment(one.attempted_at),
         "ended": _moment(one.ended_at),
@@ -272,7 +303,7 @@ def _payment(one: PaymentEvidence) -> Row:
 
 
 def _order(one: OrderEvidence) -> Row:
-    same = {True: "this one, in all that was shown", False: "ANOTHER ONE", None: ""}[one.as_approved]
+    same = {True: _("this one, in all that was shown"), False: _("ANOTHER ONE"), None: ""}[one.as_approved]
     return {
         "ref": clipped(one.order_ref, 100),
         "version": one.version,
@@ -287,13 +318,15 @@ def _order(one: OrderEvidence) -> Row:
         "review": _review(one.review),
         "approval": one.approval,
         "same": same,
-        "devices": [f"{device.session[:13]}: {clipped(device.answer) or 'no answer'}" for device in one.devices[:MOST]],
+        "devices": [
+            f"{device.session[:13]}: {clipped(device.answer) or _('no answer')}" for device in one.devices[:MOST]
+        ],
     }
 
 
 def _proof(one: Proof) -> Row:
     told: Any = one.verification
-    good = wording.mark(wording.GOOD, "verified") if one.ok else wording.mark(wording.BAD, "not good")
+    good = wording.mark(wording.GOOD, _("verified")) if one.ok else wording.mark(wording.BAD, _("not good"))
     logged = told.get("logged")
     return {
         "sealed": one.sealed,
@@ -303,14 +336,18 @@ def _proof(one: Proof) -> Row:
         "events": told.get("event_count"),
         "key": told.get("key_id", ""),
         "problems": [f"{problem['where']} {problem['message']}" for problem in told.get("problems", [])[:10]],
-        "logged": f"{clipped(logged['log'])}, leaf {logged['leaf_index']} of {logged['tree_size']}" if logged else "",
+        "logged": _("{log}, leaf {index} of {size}").format(
+            log=clipped(logged["log"]), index=logged["leaf_index"], size=logged["tree_size"]
+        )
+        if logged
+        else "",
     }
 
 
 def _private(found: Evidence) -> Sequence[tuple[str, SafeString]]:
     private = found.subject.private
     if isinstance(private, Missing):
-        return [("What was said with it", _said(private))]
+        return [(_("What was said with it"), _said(private))]
     return [(clipped(name), _said(_plain(value))) for name, value in (private or {}).items()]
 
 
@@ -324,7 +361,7 @@ def _length(milliseconds: int) -> str:
     minutes, seconds = divmod(milliseconds // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     told = [f"{value} {unit}" for value, unit in ((hours, "h"), (minutes, "min"), (seconds, "s")) if value]
-    return " ".join(told) or "less than a second"
+    return " ".join(told) or _("less than a second")
 
 
 def _said(value: str | Missing) -> SafeString:

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.translation import gettext as _
 
 from agent_sessions import services
 from agent_sessions.admin.approvals import refusal
@@ -71,7 +72,7 @@ class ExportPage:
             "admin/agent_sessions/session/export.html",
             {
                 **self._admin.admin_site.each_context(request),
-                "title": "Export evidence",
+                "title": _("Export evidence"),
                 "opts": self._admin.opts,
                 "media": self._admin.media,
                 "given": {name: given.get(name, "") for name in _FIELDS},
@@ -104,7 +105,7 @@ def _session_id(text: str) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise InvalidValue("/sessions", "Write whole ids of sessions, with spaces between.") from None
+        raise InvalidValue("/sessions", _("Write whole ids of sessions, with spaces between.")) from None
 
 
 def _day(text: str, path: str) -> datetime | None:
@@ -115,5 +116,5 @@ def _day(text: str, path: str) -> datetime | None:
     except ValueError:
         day = None
     if day is None:
-        raise InvalidValue(path, "Write a day as 2026-12-31.")
+        raise InvalidValue(path, _("Write a day as 2026-12-31."))
     return datetime.combine(day, time.min, UTC)
