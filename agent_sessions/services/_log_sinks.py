@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
+from agent_sessions.audit.notes import open_checkpoint
 from agent_sessions.audit.submissions import Submission
+from agent_sessions.audit.vkeys import SIGNS, NoteKey
 from agent_sessions.exceptions import NoteRefused
-from agent_sessions.models import LogGeneration, TreeHead
+from agent_sessions.models import LogGeneration, SiteKey, TreeHead
 from agent_sessions.selectors import _rows
 from agent_sessions.sinks import Sink, SinkBehind, SinkFailed
 
@@ -46,6 +49,11 @@ def check_none_knows_more(generation: LogGeneration, sinks: Sequence[Sink]) -> N
             newest = sink.newest(generation.origin)
             if newest is None and _was_given(generation, sink):
                 raise SinkFailed(sink.name, "it keeps no head of this log, though it was given some; is it mounted?")
+            if newest is not None and not _is_signed(newest, generation):
+                problem = (
+                    "its newest head is not signed by a key of this log, so it shows nothing; see who can write it"
+                )
+                raise SinkFailed(sink.name, problem)
             later = [origin for origin in sink.origins() if number_of(origin, generation.origin) > generation.number]
         except SinkFailed as failed:
             note_failure(failed)
@@ -60,6 +68,15 @@ def check_none_knows_more(generation: LogGeneration, sinks: Sequence[Sink]) -> N
             raise SinkBehind(sink.name, generation.origin, size=size, known=newest.head.size)
     if failure is not None and not answers:
         raise failure
+
+
+def _is_signed(kept: Submission, generation: LogGeneration) -> bool:
+    """Tell whether a key of the log has signed a head; a database from before its first key cannot tell."""
+    keys = SiteKey.objects.using(_rows.write_connection().alias).filter(purpose=SiteKey.Purpose.LOG)
+    known = [NoteKey(generation.origin, SIGNS, bytes(public)) for public in keys.values_list("public", flat=True)]
+    with suppress(NoteRefused):
+        return not known or open_checkpoint(kept.note, known).checkpoint.origin == generation.origin
+    return False
 
 
 def _was_given(generation: LogGeneration, sink: Sink) -> bool:

@@ -6,6 +6,8 @@ import http.client
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
+from threading import Timer
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +17,8 @@ from agent_sessions.sinks.base import OtherHeadKept, SinkBehind, SinkFailed
 
 _MOST: Final = 64 * 1024
 """Bytes of an answer that are read."""
+_IN_ALL: Final = 10
+"""Times the timeout that a request and its answer may take together."""
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -27,7 +31,9 @@ class Reply(NamedTuple):
 
 
 class Endpoint:
-    """A URL that heads are posted to, within ``timeout`` seconds for each wait on the network."""
+    """A URL that heads are posted to, within ``timeout`` seconds for each wait on the network, and ten times that for
+    all of it: who answers a byte at a time holds up the log no longer.
+    """
 
     def __init__(self, sink: str, url: str, timeout: float) -> None:
         """Raise InvalidValue for what is no URL, and for http elsewhere than on this machine."""
@@ -48,6 +54,9 @@ class Endpoint:
     def post(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a body of text. Raises SinkFailed when there is no answer."""
         connection = self._connection()
+        hurry = Timer(_IN_ALL * self._timeout, _hang_up, [connection])
+        hurry.daemon = True
+        hurry.start()
         try:
             connection.request("POST", self._target, body, {"Content-Type": "text/plain; charset=utf-8", **headers})
             answer = connection.getresponse()
@@ -57,6 +66,7 @@ class Endpoint:
             problem = "no answer in time" if isinstance(error, socket.timeout) else str(error) or type(error).__name__
             raise SinkFailed(self._sink, f"{self._host}: {problem}") from error
         finally:
+            hurry.cancel()
             connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -64,6 +74,13 @@ class Endpoint:
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=context)
         return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """End whatever waits on a connection; closing it would leave its reader waiting."""
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def check_conflict(sink: str, submission: Submission, reply: Reply) -> None:

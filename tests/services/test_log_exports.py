@@ -16,7 +16,7 @@ from agent_sessions.audit.inclusion import LogTrust
 from agent_sessions.audit.leaf import GenerationLeaf, KeysLeaf, parse_leaf
 from agent_sessions.audit.merkle import verify_consistency
 from agent_sessions.audit.notes import Policy, open_checkpoint, parse_note
-from agent_sessions.audit.submissions import Submission
+from agent_sessions.audit.submissions import Submission, head_file
 from agent_sessions.audit.verify import verify_artifact
 from agent_sessions.audit.vkeys import read_vkey
 from agent_sessions.audit.witness import Handler, Server, cosign_folder
@@ -27,7 +27,7 @@ from agent_sessions.models import LogGeneration, LogLeaf, SiteEvent, SiteKey, Tr
 from agent_sessions.services import _log_sinks
 from agent_sessions.sinks import DirectorySink, SinkFailed
 from tests.sequenced import DISK, backup, leaf_bytes, left_out, wrong_with_the_log
-from tests.sinks.trees import Answering, serving
+from tests.sinks.trees import Answering, Tree, serving
 
 pytestmark = pytest.mark.django_db
 
@@ -425,6 +425,25 @@ def test_a_sink_that_claims_again_and_again_to_know_more_begins_one_log_an_hour(
         clock.shift(timedelta(hours=1))
         services.sequence_log()
         assert LogGeneration.objects.count() == 3
+
+
+def test_a_head_that_nobody_of_the_shop_has_signed_begins_no_log(
+    opened: Any, disk: DirectorySink, tmp_path: Path, caplog: Any
+) -> None:
+    """A4: whoever shares the folder can write a file into it."""
+    opened()
+    services.sequence_log()
+    (kept,) = (tmp_path / "heads").rglob("head-*.txt")
+    forged = Tree(ORIGIN).submission(3, 19)
+    kept.with_name(head_file(19)).write_text(forged.text)
+    opened()
+
+    done = services.sequence_log()
+
+    assert (done.counted, done.waiting, LogGeneration.objects.count()) == (3, 1, 1)
+    assert "not signed by a key of this log" in errors(caplog)[0]
+    kept.with_name(head_file(19)).unlink()
+    assert services.sequence_log().counted == 4
 
 
 def test_a_witness_that_was_told_nothing_yet_cannot_know_another_history(

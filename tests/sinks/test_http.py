@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -77,6 +79,34 @@ def test_who_does_not_answer_is_not_waited_for() -> None:
             sink.write(Tree().submission(0, 7))
     with pytest.raises(SinkFailed, match="refused"):
         sink.write(Tree().submission(0, 7))
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 500 No\r\nX: ", b"HTTP/1.1 500 No\r\nContent-Length: 60000\r\n\r\n"])
+def test_who_answers_a_byte_at_a_time_is_not_waited_for_for_ever(begin: bytes) -> None:
+    """A4: each byte comes in time, and the log would wait for days."""
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stop = Event()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(begin)
+                for _ in range(500):
+                    stop.wait(0.02)
+                    connection.sendall(b"x")
+                told.append("all of it")
+
+        thread = Thread(target=drip, daemon=True)
+        thread.start()
+        try:
+            sink = HttpSink("auditor", f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.1)
+            with pytest.raises(SinkFailed):
+                sink.write(Tree().submission(0, 7))
+        finally:
+            stop.set()
+            thread.join()
+    assert told == []
 
 
 def test_it_cannot_be_read() -> None:
