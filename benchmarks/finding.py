@@ -11,9 +11,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.viewer_settings")
 
 ROUNDS = 5
 
@@ -46,6 +47,7 @@ def measure(*, explain: str | None = None) -> None:
         return
     header = ("looked for", "found", "a page, ms", "counts, ms", "failure codes, ms")
     print(table(header, [_row(name, narrow) for name, narrow in _ways()]))
+    print(table(("the overview page", "24 hours, ms", "7 days, ms", "30 days, ms"), _overview()))
 
 
 def _row(name: str, narrow: Callable[[Any], Any]) -> tuple[str, ...]:
@@ -56,6 +58,27 @@ def _row(name: str, narrow: Callable[[Any], Any]) -> tuple[str, ...]:
     codes, _ = _timed(lambda: finding.failure_codes([one.session_id for one in every.sessions]))
     number = f"{len(every.sessions):,}{'+' if every.cut else ''}"
     return name, number, f"{page:.1f}", f"{newest:.1f}", f"{codes:.1f}"
+
+
+def _overview() -> list[tuple[str, ...]]:
+    from django.utils import timezone
+
+    from agent_sessions.admin.dashboard import PERIODS, edges_of
+    from agent_sessions.selectors import activity
+
+    now = timezone.now()
+    edges = {period: edges_of(period, now) for period in PERIODS}
+    parts: dict[str, Callable[[list[Any]], Any]] = {
+        "sessions by time, kind and standing; checkouts": activity.activity,
+        "failures": lambda times: activity.failures_between(times[0], times[-1]),
+        "approvals": lambda times: activity.approval_waits(times[0], times[-1]),
+        "alarms": lambda _: activity.alarms(now),
+        "backlog of the purge": lambda _: activity.purge_backlog(now),
+    }
+    return [
+        (name, *(f"{_timed(partial(part, edges[period]))[0]:.1f}" for period in PERIODS))
+        for name, part in parts.items()
+    ]
 
 
 def _timed(act: Callable[[], Any]) -> tuple[float, Any]:

@@ -1,0 +1,6 @@
+"""The admin, for ``benchmarks.viewer``."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [path("admin/", admin.site.urls), path("", include("agent_sessions.urls"))]
