@@ -34,9 +34,9 @@ class Reveal:
 
 
 def reveals(head: SessionHead, now: datetime | None = None) -> list[Reveal]:
-    """Return the reveals in force, by actor and group; at most one query, of the session's last minutes alone.
+    """Return the reveals in force as of the head, by actor and group; at most one query, of its last minutes alone.
 
-    Times in a history never run backwards, so no event before the first one that is too old can matter.
+    Times in a history never run backwards, so no event before the last one that is too old can matter.
     """
     now = now or timezone.now()
     since = now - settings.reveal_time
@@ -44,9 +44,11 @@ def reveals(head: SessionHead, now: datetime | None = None) -> list[Reveal]:
         return []
     rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(session_id=head.session_id)
     older = rows.filter(created_at__lte=since).order_by("-seq").values("seq")[:1]
-    late = rows.filter(seq__gt=Coalesce(Subquery(older), 0), kind__in=(REVEALED, MASKED)).order_by("seq")
+    # With both ends PostgreSQL takes the range for a short one, as it is, and not for a third of a long history.
+    late = rows.filter(seq__gt=Coalesce(Subquery(older), 0), seq__lte=head.head_seq)
+    told = late.filter(kind__in=(REVEALED, MASKED)).order_by("seq")
     found: dict[tuple[str, str], Reveal] = {}
-    for seq, canonical in late.values_list("seq", "canonical"):
+    for seq, canonical in told.values_list("seq", "canonical"):
         event = _read(bytes(canonical))
         actor = str(event.get("actor"))
         if event.get("kind") == MASKED:
