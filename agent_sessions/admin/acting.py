@@ -16,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import get_resolver, get_urlconf
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import wording
@@ -23,11 +24,8 @@ from agent_sessions.admin.acts import ACTIONS
 from agent_sessions.admin.acts.situation import Action, Done, Given, Situation
 from agent_sessions.admin.approvals import refusal
 from agent_sessions.domain.identity import Actor
-from agent_sessions.exceptions import (
-    AgentSessionsError,
-    IdempotencyKeyReused,
-    VersionConflict,
-)
+from agent_sessions.exceptions import AgentSessionsError, IdempotencyKeyReused, VersionConflict
+from agent_sessions.services._payment_data import require_no_payment_data
 
 if TYPE_CHECKING:
     from agent_sessions.admin.pages import _Reading
@@ -43,21 +41,23 @@ View = Callable[..., HttpResponseBase]
 def recording_refusals(view: View, action: str) -> View:
     """Record a POST that its sender has no permission for, in the history of the session (A1); then answer 403.
 
-    ``action`` is what the history calls it, unless the address names an action itself.
+    ``action`` is what the history calls it, unless the address names one of ``acts.ACTIONS``.
     """
 
     @wraps(view)
+    @sensitive_post_parameters()  # what people write is in no report of an error
     def answered(request: HttpRequest, *args: Any, **facts: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **facts)
         except PermissionDenied as denied:
             if request.method != "POST":
                 raise
-            who = Actor("staff", str(request.user.pk))
+            who, named = Actor("staff", str(request.user.pk)), facts.get("name", "")
+            tried: str = named if any(one.name == named for one in ACTIONS) else action
             try:
-                services.note_refused_action(facts.get("session_id"), action=facts.get("name", action), actor=who)
+                services.note_refused_action(facts.get("session_id"), action=tried, actor=who)
             except AgentSessionsError:
-                logger.exception("That %s was refused %s could not be recorded.", who, action)
+                logger.exception("That %s was refused %s could not be recorded.", who, tried)
             # Answered, not raised: where a request is one transaction, that would take the record with it.
             forbidden: Any = get_resolver(get_urlconf()).resolve_error_handler(403)
             response: HttpResponse = forbidden(request, exception=denied)
@@ -118,11 +118,13 @@ def _why_not(action: Action, situation: Situation) -> str:
 def _act(situation: Situation, action: Action) -> HttpResponse:
     page, request = situation.page, situation.request
     seen = _whole(request.POST.get("version", ""))
-    if action.bound and seen != page.head.version:
+    moved = action.bound and seen != page.head.version
+    why_not = _why_not(action, situation)
+    if (moved or why_not) and _done_before(situation, action):
+        return _already(situation)
+    if moved:
         return _shown(situation, action, request.POST, moved=seen or 0, status=409)
-    if why_not := _why_not(action, situation):
-        if _done_before(situation, action):
-            return _already(situation)
+    if why_not:
         return _shown(situation, action, request.POST, problem=why_not, status=409)
     form = _form(situation, action, request.POST)
     if not form.is_valid():
@@ -149,7 +151,7 @@ def _act(situation: Situation, action: Action) -> HttpResponse:
 def _once(situation: Situation, action: Action, given: dict[str, Any]) -> Done | None:
     """Carry the action out, unless this very form has been sent before; then return None.
 
-    Raises IdempotencyKeyReused, RequestInProgress, and what the action raises.
+    Raises IdempotencyKeyReused, RequestInProgress, PaymentDataRefused, and what the action raises.
     """
     claim = services.claim_key(None, **_claimed(situation, action))
     if isinstance(claim, bytes):
@@ -157,7 +159,8 @@ def _once(situation: Situation, action: Action, given: dict[str, Any]) -> Done |
     do = cast("Callable[[Situation, Given], Done]", action.do)  # those without are not found by their name
     try:
         done = do(situation, given)
-        claim.complete(lambda: None, lambda _done: _DONE)
+        with suppress(AgentSessionsError):  # it is done, whether or not that can be remembered
+            claim.complete(lambda: None, lambda _done: _DONE)
         return done
     finally:
         if not claim.kept:
@@ -165,7 +168,7 @@ def _once(situation: Situation, action: Action, given: dict[str, Any]) -> Done |
 
 
 def _done_before(situation: Situation, action: Action) -> bool:
-    """Tell whether it is this form that has made the action impossible: it came twice."""
+    """Tell whether it is this form that has moved the session: it came twice."""
     with suppress(AgentSessionsError):
         claim = services.claim_key(None, **_claimed(situation, action))
         if isinstance(claim, bytes):
@@ -175,7 +178,9 @@ def _done_before(situation: Situation, action: Action) -> bool:
 
 
 def _claimed(situation: Situation, action: Action) -> dict[str, Any]:
+    """Return what tells this form from any other. Raises PaymentDataRefused: of that not even a digest is kept."""
     sent = {name: value for name, value in situation.request.POST.items() if name not in _HANDLES}
+    require_no_payment_data(sent, exempt={"/hold"})
     return {
         "caller": str(situation.actor),
         "operation": f"admin.{action.name}:{situation.head.session_id}",

@@ -58,17 +58,16 @@ def add_note(
     return commit(id_of(session), Draft(NOTED, actor, call, private=sealed_note(note)), row=let_in)
 
 
-def note_refused_action(
-    session_id: uuid.UUID | None, *, action: str, actor: Actor, now: datetime | None = None
-) -> bool:
+def note_refused_action(session_id: uuid.UUID | None, *, action: str, actor: Actor) -> bool:
     """Record that somebody of the staff tried what they may not; return whether that made an event.
 
     In the session's history or, where that takes none (it is quarantined) and without a session, in the site's. Once a
-    minute for each person, action and session. ``action`` is a name of the caller's, never what somebody sent.
+    minute for each person, action and session. ``action`` is a name of the caller's own, never what somebody sent: who
+    could choose it could fill a history.
 
     Raises SessionBusy, KeyProblem.
     """
-    moment = now or timezone.now()
+    moment = timezone.now()
     denied = Call(
         method="POST",
         params={"action": action},
@@ -94,7 +93,7 @@ def note_refused_action(
     facts: dict[str, Any] = {"action": action, "session": "" if session_id is None else str(session_id)}
     if _recorded(_told_lately(None, moment), action, actor, session=facts["session"]):
         return False
-    record(REFUSED, actor, facts, now=moment)
+    record(REFUSED, actor, facts)
     return True
 
 
