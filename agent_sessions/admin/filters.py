@@ -95,7 +95,7 @@ class StatusFilter(_ColumnFilter):
     parameter_name = column = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(status.value, status.value.capitalize()) for status in Status]
+        return [(status.value, wording.STATUSES[status].capitalize()) for status in Status]
 
 
 class EndReasonFilter(_ColumnFilter):
@@ -320,7 +320,7 @@ class RequestFilter(_OneValueFilter):
 class FamilyFilter(_OneValueFilter):
     """All that came from the same first session, which the value names."""
 
-    title = "family"
+    title = gettext_lazy("family")
     parameter_name = "family"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:

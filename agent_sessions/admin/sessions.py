@@ -13,6 +13,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from agent_sessions.admin import filters, wording
@@ -61,7 +63,7 @@ class SessionAdmin(SessionModelAdmin):
     list_per_page = 50
     # Any name puts the search form on the page; find_sessions does the searching.
     search_fields = ("pk",)
-    search_help_text = "Session id, order reference, parent request, or the beginning of an agent’s name"
+    search_help_text = gettext_lazy("Session id, order reference, parent request, or the beginning of an agent’s name")
     show_full_result_count = False
     show_facets = admin.ShowFacets.ALWAYS
     sortable_by = ()
@@ -116,7 +118,7 @@ class SessionAdmin(SessionModelAdmin):
         if request.user.has_perm(MAY_EXPORT):
             export_url = reverse(f"{self.admin_site.name}:agent_sessions_session_export")
         context = {
-            "title": "Agent sessions",
+            "title": _("Agent sessions"),
             "export_url": export_url,
             "dashboard_url": reverse(f"{self.admin_site.name}:agent_sessions_session_dashboard"),
             "saved_searches": saved_searches(request.GET.dict()),
@@ -142,43 +144,46 @@ class SessionAdmin(SessionModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
         return request.user.has_perm("agent_sessions.view_session")
 
-    @admin.display(description="Session, opened")
+    @admin.display(description=gettext_lazy("Session, opened"))
     def short_id(self, session: Session) -> SafeString:
         """The beginning of the id, which finds the session too, and below it when it was opened."""
         short = format_html('<code class="ags-id" title="{}">{}</code>', session.pk, wording.short_id(session.pk))
         return _two_lines(short, wording.brief_moment(session.created_at))
 
-    @admin.display(description="Status")
+    @admin.display(description=gettext_lazy("Status"))
     def standing(self, session: Session) -> SafeString:
         """Where it stands; below that how much time is left, or when and how it ended; and the order, if any."""
         if session.ended_at is not None:
             reason = wording.end_reason_words(session.end_reason)
             below = format_html("{}, {}", reason, wording.brief_moment(session.ended_at))
         elif session.status in LIVE and session.expires_at > timezone.now():
-            below = format_html("{} left", wording.span(session.expires_at - timezone.now()))
+            below = format_html(_("{} left"), wording.span(session.expires_at - timezone.now()))
         else:
-            below = format_html("deadline {}", wording.brief_moment(session.expires_at))
+            below = format_html(_("deadline {}"), wording.brief_moment(session.expires_at))
         shown = _two_lines(wording.status_mark(session.status, session.expires_at, session.end_reason), below)
         if (gone := session.content_erased_at or session.personal_erased_at) is not None:
-            what = "content" if session.content_erased_at is not None else "personal data"
-            shown = _two_lines(shown, format_html("{} erased {}", what, wording.brief_moment(gone)))
+            told = _("content erased {}") if session.content_erased_at is not None else _("personal data erased {}")
+            shown = _two_lines(shown, format_html(told, wording.brief_moment(gone)))
         order: str | None = getattr(session, "order_ref", None)
-        return _two_lines(shown, format_html("order <code>{}</code>", clipped(order, 40))) if order else shown
+        return _two_lines(shown, format_html("{} <code>{}</code>", _("order"), clipped(order, 40))) if order else shown
 
-    @admin.display(description="Agent")
+    @admin.display(description=gettext_lazy("Agent"))
     def agent(self, session: Session) -> SafeString:
         version = clipped(session.agent_version, 20)
-        return _two_lines(clipped(session.agent_name, 40) or "Unnamed agent", version and f"version {version}")
+        return _two_lines(
+            clipped(session.agent_name, 40) or _("Unnamed agent"),
+            version and _("version {number}").format(number=version),
+        )
 
-    @admin.display(description="Merchant")
+    @admin.display(description=gettext_lazy("Merchant"))
     def merchant_and_kind(self, session: Session) -> SafeString:
         return _two_lines(clipped(session.merchant, 30), clipped(session.kind, 30))
 
-    @admin.display(description="Version")
+    @admin.display(description=gettext_lazy("Version"))
     def changes(self, session: Session) -> SafeString:
         return format_html('<span class="ags-count">{}</span>', session.version)
 
-    @admin.display(description="Shopper")
+    @admin.display(description=gettext_lazy("Shopper"))
     def shopper(self, session: Session) -> SafeString | str:
         if not session.consumer:
             return "–"

@@ -18,6 +18,12 @@ from agent_sessions.selectors.finding import EVENT, RULE
 GOOD, PLAIN, WARNING, BAD = "good", "plain", "warning", "bad"
 """Tones of a mark; what it says is always written out too."""
 
+STATUSES = {
+    Status.ACTIVE: gettext_lazy("active"),
+    Status.PAUSED: gettext_lazy("paused"),
+    Status.QUARANTINED: gettext_lazy("quarantined"),
+    Status.ENDED: gettext_lazy("ended"),
+}
 END_REASONS = {
     EndReason.COMPLETED: gettext_lazy("checked out"),
     EndReason.DELETED: gettext_lazy("ended by the agent"),
@@ -116,15 +122,15 @@ def length(time: timedelta) -> str:
 def status_mark(status: str, expires_at: datetime, end_reason: str) -> SafeString:
     """Say where a session stands, in one or two words."""
     if status == Status.QUARANTINED:
-        return mark(BAD, gettext("quarantined"))
+        return mark(BAD, str(STATUSES[Status.QUARANTINED]))
     if status == Status.ENDED:
         tone = {EndReason.COMPLETED.value: GOOD, EndReason.REVOKED.value: BAD}.get(end_reason, PLAIN)
-        return mark(tone, gettext("completed") if end_reason == EndReason.COMPLETED else gettext("ended"))
+        return mark(tone, gettext("completed") if end_reason == EndReason.COMPLETED else str(STATUSES[Status.ENDED]))
     if is_expired(timezone.now(), expires_at):
         return mark(WARNING, gettext("overdue"))
     if status == Status.PAUSED:
-        return mark(PLAIN, gettext("paused"))
-    return mark(GOOD, gettext("active"))
+        return mark(PLAIN, str(STATUSES[Status.PAUSED]))
+    return mark(GOOD, str(STATUSES[Status.ACTIVE]))
 
 
 def end_reason_words(reason: str) -> str:
