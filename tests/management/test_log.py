@@ -130,3 +130,16 @@ def test_sinks_that_cannot_be_made_are_told_in_a_sentence(configure: Any, tmp_pa
     configure(LOG_SINKS=[{"name": "disk", "class": DISK, "folder": tmp_path}])
     with pytest.raises(CommandError, match="LOG_SINKS/0"):
         run("sequence_log")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--keys", "--generation", "1"), "--generation goes with"),
+        (("01a1ff0d-63f7-70bd-b4c4-0a8c16916874", "--generation", "1"), "--generation goes with"),
+        (("--head", "--text"), "--text goes with"),
+    ],
+)
+def test_what_an_option_does_not_go_with_is_refused_and_not_passed_over(arguments: Any, told: str) -> None:
+    with pytest.raises(CommandError, match=told):
+        run("log_proof", *arguments)

@@ -32,6 +32,12 @@ class Command(SessionsCommand):
         parser.add_argument("--generation", type=int, help="of which log (default: the open one)")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["generation"] is not None and not options["consistency"] and options["head"] is None:
+            raise CommandError(
+                "--generation goes with --consistency and --head; a session's proof says its log itself."
+            )
+        if options["text"] and not options["session"]:
+            raise CommandError("--text goes with a session's id; heads and proofs between them are text anyway.")
         if options["keys"]:
             for one in selectors.log_keys():
                 self.stdout.write(f"{'active ' if one.active else 'retired'}  {one.vkey}")
