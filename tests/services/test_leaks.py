@@ -19,7 +19,7 @@ from agent_sessions.domain.identity import SYSTEM, Actor
 from agent_sessions.models import Session
 from agent_sessions.selectors import _cache
 from agent_sessions.services.erasing import Grounds, erase
-from tests.admin.conftest import reader, url
+from tests.admin.conftest import reader, reveal, url
 from tests.leaks import traces, unlisted_columns
 from tests.planting import ADDRESS, CONTENT, PERSONAL, WHO, end, imported, marker, told_everything
 from tests.store.calling import call, shop
@@ -70,6 +70,8 @@ def test_the_search_finds_every_marker_before(planted: tuple[uuid.UUID, uuid.UUI
     found = traces(PERSONAL | CONTENT)
     assert {word for word, places in found.items() if not places} == set()
     assert {place for places in found.values() for place in places if not place.endswith("unsealed")} == set()
+    for session_id in planted:
+        reveal(reader, session_id)
     pages = shown(reader, planted)
     unseen = {word for word in PERSONAL | CONTENT if word not in pages}
     assert unseen <= {
