@@ -23,6 +23,7 @@ from agent_sessions.audit.bundle_evidence import evidence_problems
 from agent_sessions.audit.chain import PROBLEMS_KEPT
 from agent_sessions.audit.checks import DEPTH
 from agent_sessions.audit.inclusion import LogTrust
+from agent_sessions.audit.notes import Policy, open_checkpoint, parse_checkpoint, parse_note
 from agent_sessions.audit.open_chain import open_chain_problems
 from agent_sessions.audit.shapes import (
     HASH,
@@ -38,7 +39,7 @@ from agent_sessions.audit.verify import MAX_SIZE, Verification, verify_artifact
 from agent_sessions.crypto.canonical import canonical_bytes, parse_strict
 from agent_sessions.crypto.encoding import from_base64, to_base64
 from agent_sessions.crypto.signing import key_id, public_key_text, read_public_key, sign, verify
-from agent_sessions.exceptions import InvalidValue, KeyProblem
+from agent_sessions.exceptions import InvalidValue, KeyProblem, NoteRefused
 
 BUNDLE_TYPE: Final = "agent-session-bundle/v1"
 SIGNATURE_TYPE: Final = "agent-session-bundle-signature/v1"
@@ -143,7 +144,14 @@ class _Check:
 
     def result(self) -> BundleVerification:
         problems: list[Problem] = []
-        for stage in (self._names(), self._manifest(), self._hashes(), self._sessions(), self._counts()):
+        for stage in (
+            self._names(),
+            self._manifest(),
+            self._hashes(),
+            self._heads(),
+            self._sessions(),
+            self._counts(),
+        ):
             for problem in stage:
                 problems.append(problem)
                 if len(problems) == PROBLEMS_KEPT:
@@ -227,6 +235,18 @@ class _Check:
                     digest.update(part)
             if digest.hexdigest() != self._listed[name]["sha256"]:
                 yield Problem("wrong_hash", name, "is not the file that the manifest names")
+
+    def _heads(self) -> Iterator[Problem]:
+        """Check who signed the tree heads, of the logs whose keys were given; cosignatures may come later."""
+        policy = self._log.policy if self._log else Policy(())
+        for name in sorted(name for name in self._listed if name.startswith("log/")):
+            raw = self._archive.read(name)
+            try:
+                origin = parse_checkpoint(parse_note(raw).text).origin
+                if any(key.name == origin for key in policy.logs):
+                    open_checkpoint(raw, (*policy.logs, *policy.witnesses))
+            except NoteRefused as error:
+                yield Problem("bad_checkpoint", name, f"cannot be trusted: {error.problem}")
 
     def _sessions(self) -> Iterator[Problem]:
         ids = {match[1] for name in self._listed if (match := _SESSION.fullmatch(name))}

@@ -316,6 +316,23 @@ def test_the_log_comes_with_it(bought: Bought) -> None:
     assert (result.problems, result.logged) == ([], 1)
 
 
+@pytest.mark.parametrize("forge", [lambda note: note.replace("\n3\n", "\n4\n"), lambda _note: "no note"])
+def test_a_tree_head_that_the_log_has_not_signed_is_found_whoever_signs_the_bundle(
+    bought: Bought, forge: Callable[[str], str]
+) -> None:
+    """A3, A4"""
+    services.sequence_log()
+    files = files_of(made(services.select_evidence(order="A-1"))[1])
+    assert "\n3\n" in files["log/head-1.txt"].decode()
+    private, public = new_signing_key()
+    forged = signed_again(
+        {**files, "log/head-1.txt": forge(files["log/head-1.txt"].decode()).encode()}, private, public
+    )
+    trust = LogTrust(Policy(tuple(read_vkey(key.vkey) for key in selectors.log_keys())))
+    problems = verify_bundle(io.BytesIO(forged), [*keys(), public], log=trust).problems
+    assert [(one.code, one.where) for one in problems] == [("bad_checkpoint", "log/head-1.txt")]
+
+
 # What is handed out, and changed afterwards
 
 
