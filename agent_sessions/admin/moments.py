@@ -34,7 +34,7 @@ def standing_at(state: State, moment: datetime, groups: Set[str]) -> dict[str, l
     decisions, inventory = _map(state.get("decisions")), _map(state.get("inventory"))
     steps = _entries(_map(state.get("recovery")), "steps") if "agent" in groups else []
     return {
-        "payments": [_payment(one) for _key, one in _entries(decisions, "payments")],
+        "payments": [_payment(one) for _key, one in _payments(decisions)],
         "approvals": [_approval(one, moment) for _key, one in _entries(decisions, "approvals")],
         "holds": [_hold(one, moment) for _key, one in _entries(inventory, "holds")],
         "stale": [_stale(one) for _key, one in _entries(_map(state.get("stale")), "parts")],
@@ -89,7 +89,7 @@ def payment_of(state: State, groups: Set[str]) -> dict[str, Any]:
     """
     tells = "agent" in groups
     decisions, checkout = _map(state.get("decisions")), _map(state.get("checkout"))
-    payments = [(key, one) for key, one in _entries(decisions, "payments")]
+    payments = _payments(decisions)
     policies = _entries(decisions, "policies")
     named = {_text(one, "capability", 64) for _key, one in policies}
     fallbacks = [_fallback(one) for _key, one in _entries(decisions, "fallbacks")] if tells else []
@@ -114,6 +114,11 @@ def payment_of(state: State, groups: Set[str]) -> dict[str, Any]:
         "tried": steps,
         "capabilities": {_CHECKOUT, *named} - {""},
     }  # fmt: skip
+
+
+def _payments(decisions: Mapping[str, JSONValue]) -> list[tuple[str, dict[str, JSONValue]]]:
+    """The attempts in their order; one without a time comes first."""
+    return sorted(_entries(decisions, "payments"), key=lambda entry: _text(entry[1], "attempted_at"))
 
 
 def _payment(one: Mapping[str, JSONValue]) -> dict[str, Any]:

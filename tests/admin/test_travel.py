@@ -224,3 +224,16 @@ def test_who_may_not_see_sessions_sees_no_past_of_them(client: Client, shopped: 
         assert person(f"no-{len(address)}").get(address).status_code == 403
         assert person(f"sue-{len(address)}", "view_session").post(address, {"version": 1}).status_code == 405
     assert "/login/" in client.get(url("at", shopped.session_id)).headers["Location"]
+
+
+def test_payment_attempts_stand_in_their_order(staff: Client, opened: Any) -> None:
+    """Whatever their ids are."""
+    one = opened()
+    first, second = (
+        {"method": "card", "outcome": "declined", "code": code, "attempted_at": f"2026-03-02T10:0{minute}:00Z"}
+        for minute, code in enumerate(("limit", "stolen"))
+    )
+    patch = {"decisions": {"payments": {"b": first, "a": second}}}
+    services.change_session(one.session_id, expected_version=1, patch=patch)
+    page = text(staff, url("version_at", one.session_id, 2))
+    assert re.findall("<code>(limit|stolen)</code>", page) == ["limit", "stolen"] * 2
