@@ -96,7 +96,7 @@ def masks_of(request: HttpRequest, head: SessionHead, erased: Mapping[Any, Erase
         return Masks(may_reveal, False, EVERYTHING if may_reveal else frozenset())
     if head.status is Status.QUARANTINED:
         return Masks(may_reveal, False, frozenset())
-    found, me = selectors.reveals(head), str(_actor(request))
+    found, me = selectors.reveals(head), f"staff:{request.user.pk}"
     own = [one for one in found if one.actor == me and may_reveal]
     others = [one for one in found if one.actor != me]
     return Masks(
@@ -117,7 +117,7 @@ def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     """Show the form that reveals groups; take it, or the one that masks them again, and lead back to where it was."""
     form = request.POST if request.method == "POST" else request.GET
     back = _place(page, form.get("next", ""))
-    problem, status, reason = "", 200, form.get("reason", "").strip()
+    problem, status, reason = "", 200, request.POST.get("reason", "").strip()
     if request.method == "POST":
         if not page.masks.may_reveal:
             raise PermissionDenied

@@ -287,6 +287,7 @@ def test_nothing_of_it_is_in_an_address_a_cache_or_a_log(
             shown = reader.get(url(page, told.session_id))
             assert {"no-store", "private"} <= set(shown.headers["Cache-Control"].replace(" ", "").split(","))
     assert "?" not in answer.headers["Location"]
+    assert "Anna rang" not in text(reader, url("reveal", told.session_id) + "?reason=Anna+rang"), "a form's alone"
     assert {"no-store", "private"} <= set(answer.headers["Cache-Control"].replace(" ", "").split(","))
     logged = "\n".join(record.getMessage() for record in caplog.records if record.name != "django.db.backends")
     for private in ("Anna rang", *SAID["words"], *SAID["customer"]):
