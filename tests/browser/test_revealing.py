@@ -11,8 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from agent_sessions import selectors, services
-from agent_sessions.domain.identity import Actor
+from agent_sessions.domain.identity import SYSTEM, Actor
 from agent_sessions.domain.identity import Agent as Program
+from agent_sessions.services.erasing import Grounds, erase
 from tests.browser.conftest import Browser
 from tests.shopping import line
 
@@ -106,3 +107,18 @@ def test_of_another_tab_nothing_is_left_for_the_next_person(officer: Browser, sh
     officer.page.go_back()
     officer.open(address(shop, "conversation", said))
     assert "It is for my mother" not in officer.text
+
+
+def test_of_an_erased_session_it_is_told_what_remains(officer: Browser, shop: str, said: uuid.UUID) -> None:
+    services.end_session(said)
+    grounds = Grounds("personal", "GDPR Art. 5(1)(e)", "retention")
+    erase(selectors.read_head(said), frozenset({"personal"}), grounds, actor=SYSTEM)
+    services.place_legal_hold(scope="session", session_id=said, matter="Case 12", actor=Actor("staff", "7"))
+    officer.open(address(shop, "conversation", said))
+    assert "There is nothing to reveal" in officer.text
+    officer.follow("What remains, and why")
+    assert "Case 12, placed" in officer.page.get_by_role("region", name="What remains, and why").inner_text()
+    assert officer.barriers() == []
+    officer.shot("remains")
+    officer.resize(320, 900)
+    assert officer.overflows == []
