@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
@@ -23,6 +24,12 @@ class SessionChangeList(ChangeList):
 
     newer_link = older_link = ""
     queryset: QuerySet[Session]
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Session]:
+        if any("\0" in value for values in request.GET.lists() for value in values[1]):
+            raise IncorrectLookupParameters  # no text of a database has it, and PostgreSQL says so by an error
+        found: QuerySet[Session] = super().get_queryset(request, exclude_parameters)
+        return found
 
     def newest(self, *, excluding: Iterable[str | None] = ()) -> finding.Newest:
         """Return the newest sessions that match, for counts; as if these parameters were not in the address."""

@@ -27,6 +27,7 @@ from agent_sessions.conf import settings
 from agent_sessions.crypto.canonical import canonical_bytes
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.ids import new_id
+from agent_sessions.domain.values import check_value
 from agent_sessions.exceptions import AgentSessionsError, NotLogged
 from agent_sessions.models import SiteKey
 from agent_sessions.selectors.evidence import WHOLE, WITHHELD
@@ -92,8 +93,11 @@ def select_evidence(
     """Say which sessions evidence is wanted of: those that fit everything given.
 
     ``consumer`` is the store's own reference of the customer, of ``merchant`` (default: the setting MERCHANT); it is
-    kept nowhere. Raises InvalidValue if nothing is given, KeyProblem.
+    kept nowhere. Raises InvalidValue for a text that nothing can have, KeyProblem.
     """
+    for name, text in {"consumer": consumer, "order": order, "agent": agent, "parent_request": parent_request,
+                       "merchant": merchant}.items():  # fmt: skip
+        check_value(text, f"/{name}")
     if consumer:
         merchant = merchant or settings.merchant
     return Selection(

@@ -189,6 +189,13 @@ def test_pages_lead_to_every_session_and_back(
     assert "Newer" not in first
 
 
+@pytest.mark.parametrize("name", ["consumer", "merchant", "parent_request", "status", "agent", "kind", "failure"])
+def test_what_no_text_can_have_in_it_is_no_error(staff: Client, name: str) -> None:
+    answer = staff.get(url("changelist"), {name: "step:\0"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, url("changelist") + "?e=1")
+    assert staff.get(answer.headers["Location"]).status_code == 200
+
+
 def test_a_place_in_the_list_that_is_none_shows_the_newest(staff: Client, opened: Callable[..., OpenedSession]) -> None:
     one = str(opened().session_id)
     for place in ("7", "x", "newer-x", "newer-"):

@@ -205,6 +205,8 @@ def test_sessions_are_selected_by(bought: Bought, live: OpenedSession, selection
         ({"start": MORNING, "end": MORNING}, "ends before it begins"),
         ({"start": datetime(2026, 1, 1)}, "offset from UTC"),  # noqa: DTZ001 - that is what is wrong with it
         ({"order": "B-9"}, "No session fits that"),
+        ({"order": "A\0"}, "NUL character"),
+        ({"agent": "A\0"}, "NUL character"),
         ({"consumer": "customer-99"}, "No session fits that"),
     ],
 )
