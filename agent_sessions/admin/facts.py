@@ -1,8 +1,9 @@
-"""What a session's page says of it as a whole, from its row alone: nothing here is sealed, nothing here is secret."""
+"""What a session's page says of it as a whole: nothing here is sealed, nothing here is secret."""
 
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -13,13 +14,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from agent_sessions.admin import wording
+from agent_sessions.audit.events import ENDED
 from agent_sessions.domain.identity import Scope
-from agent_sessions.domain.lifecycle import LIVE
+from agent_sessions.domain.lifecycle import LIVE, EndReason
 from agent_sessions.domain.money import format_money
 from agent_sessions.domain.text import clipped
-from agent_sessions.exceptions import AgentSessionsError
+from agent_sessions.exceptions import AgentSessionsError, SessionDamaged
 from agent_sessions.models import Session
 from agent_sessions.selectors import SessionHead
+from agent_sessions.selectors.actors import last_of_kind
 from agent_sessions.selectors.admin_lists import HandedOver
 
 
@@ -119,7 +122,7 @@ def _shared(name: str, parameter: str, value: str, note: str) -> Fact | None:
 
 def _end(session: Session) -> Fact:
     if session.ended_at is not None:
-        return Fact(_("Ended"), wording.moment(session.ended_at), wording.end_reason_words(session.end_reason))
+        return Fact(_("Ended"), wording.moment(session.ended_at), _ended_words(session))
     left = session.expires_at - timezone.now()
     if session.status not in LIVE:
         return Fact(_("Deadline"), wording.moment(session.expires_at))
@@ -129,6 +132,16 @@ def _end(session: Session) -> Fact:
         else _("has passed; the next clean-up ends it")
     )
     return Fact(_("Deadline"), wording.moment(session.expires_at), note)
+
+
+def _ended_words(session: Session) -> str:
+    """Say how it ended; of one that the shop has ended who of the staff did, if somebody did."""
+    if session.end_reason == EndReason.REVOKED:
+        with suppress(SessionDamaged):
+            actor = last_of_kind(session.pk, ENDED).actor
+            if actor.is_person:
+                return _("ended by {who}").format(who=wording.actor_words(str(actor)))
+    return wording.end_reason_words(session.end_reason)
 
 
 def _scope(head: SessionHead) -> list[Fact | None]:

@@ -28,7 +28,7 @@ END_REASONS = {
     EndReason.COMPLETED: gettext_lazy("checked out"),
     EndReason.DELETED: gettext_lazy("ended by the agent"),
     EndReason.EXPIRED: gettext_lazy("expired"),
-    EndReason.REVOKED: gettext_lazy("revoked"),
+    EndReason.REVOKED: gettext_lazy("ended by the shop"),
     EndReason.RENEWED: gettext_lazy("renewed"),
     EndReason.TRANSFERRED: gettext_lazy("taken over by another agent"),
 }
