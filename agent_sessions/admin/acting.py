@@ -23,8 +23,9 @@ from agent_sessions.admin import wording
 from agent_sessions.admin.acts import ACTIONS
 from agent_sessions.admin.acts.situation import Action, Done, Given, Situation
 from agent_sessions.admin.approvals import refusal
+from agent_sessions.admin.asked import read_number
 from agent_sessions.domain.identity import Actor
-from agent_sessions.exceptions import AgentSessionsError, IdempotencyKeyReused, VersionConflict
+from agent_sessions.exceptions import AgentSessionsError, IdempotencyKeyReused, PaymentDataRefused, VersionConflict
 from agent_sessions.services._payment_data import require_no_payment_data
 
 if TYPE_CHECKING:
@@ -117,10 +118,14 @@ def _why_not(action: Action, situation: Situation) -> str:
 
 def _act(situation: Situation, action: Action) -> HttpResponse:
     page, request = situation.page, situation.request
-    seen = _whole(request.POST.get("version", ""))
+    try:
+        claimed = _claimed(situation, action)
+    except PaymentDataRefused as error:  # and so it does not stand on the page again
+        return _shown(situation, action, problem=refusal(error), status=error.status)
+    seen = read_number(request.POST.get("version", ""))
     moved = action.bound and seen != page.head.version
     why_not = _why_not(action, situation)
-    if (moved or why_not) and _done_before(situation, action):
+    if (moved or why_not) and _done_before(claimed):
         return _already(situation)
     if moved:
         return _shown(situation, action, request.POST, moved=seen or 0, status=409)
@@ -130,7 +135,7 @@ def _act(situation: Situation, action: Action) -> HttpResponse:
     if not form.is_valid():
         return _shown(situation, action, request.POST, status=422)
     try:
-        done = _once(situation, action, form.cleaned_data)
+        done = _once(situation, action, form.cleaned_data, claimed)
     except VersionConflict as conflict:
         page.read_again()
         return _shown(Situation(page, request), action, request.POST, moved=conflict.expected, status=409)
@@ -148,12 +153,12 @@ def _act(situation: Situation, action: Action) -> HttpResponse:
     return HttpResponseRedirect(page.url("change"))
 
 
-def _once(situation: Situation, action: Action, given: dict[str, Any]) -> Done | None:
+def _once(situation: Situation, action: Action, given: dict[str, Any], claimed: dict[str, Any]) -> Done | None:
     """Carry the action out, unless this very form has been sent before; then return None.
 
-    Raises IdempotencyKeyReused, RequestInProgress, PaymentDataRefused, and what the action raises.
+    Raises IdempotencyKeyReused, RequestInProgress, and what the action raises.
     """
-    claim = services.claim_key(None, **_claimed(situation, action))
+    claim = services.claim_key(None, **claimed)
     if isinstance(claim, bytes):
         return None
     do = cast("Callable[[Situation, Given], Done]", action.do)  # those without are not found by their name
@@ -167,10 +172,10 @@ def _once(situation: Situation, action: Action, given: dict[str, Any]) -> Done |
             claim.release()
 
 
-def _done_before(situation: Situation, action: Action) -> bool:
+def _done_before(claimed: dict[str, Any]) -> bool:
     """Tell whether it is this form that has moved the session: it came twice."""
     with suppress(AgentSessionsError):
-        claim = services.claim_key(None, **_claimed(situation, action))
+        claim = services.claim_key(None, **claimed)
         if isinstance(claim, bytes):
             return True
         claim.release()
@@ -258,7 +263,3 @@ def moved_since(page: _Reading, version: int) -> list[dict[str, Any]]:
         }
         for info in reversed(found)
     ]
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -19,7 +19,7 @@ from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.money import format_money
 from agent_sessions.domain.shown_cart import ShownCart, in_words
 from agent_sessions.domain.text import clipped
-from agent_sessions.exceptions import AgentSessionsError, ApprovalNotFound, InvalidValue
+from agent_sessions.exceptions import AgentSessionsError, ApprovalNotFound, InvalidValue, PaymentDataRefused
 from agent_sessions.selectors import ApprovalView, SessionHead
 from agent_sessions.services._texts import MAX_NOTE
 
@@ -142,6 +142,8 @@ def carry_out(request: HttpRequest, approval: ApprovalView) -> str:
 
 
 def refusal(error: AgentSessionsError) -> str:
+    if isinstance(error, PaymentDataRefused):
+        return _("Leave out what looks like a card’s number.")
     return error.problem if isinstance(error, InvalidValue) else error.message
 
 

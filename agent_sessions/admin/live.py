@@ -14,6 +14,7 @@ from django.utils.http import parse_etags
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from agent_sessions.admin.asked import read_number
 from agent_sessions.domain.lifecycle import LIVE, Status
 from agent_sessions.selectors import admin_lists
 from agent_sessions.selectors.admin_lists import Pulse
@@ -56,7 +57,9 @@ def answer(request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
     if etag in {one.removeprefix("W/") for one in parse_etags(request.headers.get("If-None-Match", ""))}:
         response: HttpResponse = HttpResponseNotModified()
     else:
-        response = JsonResponse(_news(pulse, _known(request, "seq"), _known(request, "version")))
+        response = JsonResponse(
+            _news(pulse, *(read_number(request.GET.get(name, "")) or 0 for name in ("seq", "version")))
+        )
     response.headers["ETag"] = etag
     return response
 
@@ -86,8 +89,3 @@ def _over(status: str) -> str:
 
 def _etag(pulse: Pulse) -> str:
     return f'"{pulse.head_seq}-{pulse.version}-{pulse.status}"'
-
-
-def _known(request: HttpRequest, name: str) -> int:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -20,6 +20,7 @@ from agent_sessions import selectors, services
 from agent_sessions.admin import history, live, wording
 from agent_sessions.admin.acting import act_page, moved_since, offered
 from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
+from agent_sessions.admin.asked import read_number
 from agent_sessions.admin.content import Told, shown_of
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.evidence_page import evidence_page
@@ -155,7 +156,7 @@ class SessionPages:
 
     def conversation(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         page = _Reading(self._admin, request, session_id)
-        after = max(_whole(request.GET.get("after", "")) or 0, 0)
+        after = max(read_number(request.GET.get("after", "")) or 0, 0)
         found = None
         if page.masks.sees("words"):
             found = page.read(lambda: selectors.messages(page.head, after=after, limit=_TURNS + 1))
@@ -296,7 +297,7 @@ class _Reading:
 
     def window(self, latest: int, size: int) -> tuple[int, int]:
         """Return the first and last number on the page: those before ``?before=``, or the latest."""
-        before = _whole(self._request.GET.get("before", "")) or latest + 1
+        before = read_number(self._request.GET.get("before", "")) or latest + 1
         last = min(max(before - 1, 1), latest)
         return max(last - size + 1, 1), last
 
@@ -384,7 +385,3 @@ def _neighbours(first: int, last: int, latest: int, size: int) -> dict[str, Any]
         "newer": min(last + size, latest) + 1 if last < latest else None,
         "older": first if first > 1 else None,
     }
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -128,11 +128,10 @@ def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
                 groups = form.getlist("group")
                 services.reveal_content(page.session.pk, groups=groups, reason=reason, actor=_actor(request))
             return HttpResponseRedirect(back)
-        except PaymentDataRefused as error:
-            problem, status = gettext("Leave what looks like a card’s number out of the reason."), error.status
-            reason = ""
         except AgentSessionsError as error:
             problem, status = refusal(error), error.status
+            if isinstance(error, PaymentDataRefused):
+                reason = ""  # nor does it stand on the page again
     return page.shown(
         "reveal", status=status, crumb=gettext("Reveal"), problem=problem, here_url=back,
         reveal_reason=reason, reveal_chosen=form.getlist("group"),

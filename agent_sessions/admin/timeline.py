@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from agent_sessions.admin import history, wording
+from agent_sessions.admin.asked import read_number
 from agent_sessions.admin.content import Told
 from agent_sessions.admin.live import following
 from agent_sessions.admin.pictures import FAMILY_NAMES, Picture, picture_of
@@ -108,8 +109,8 @@ def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     choice, query = _choice(request.GET), request.GET
     found = page.read(
         lambda: timeline.timeline(
-            page.head, choice=choice, before=_whole(query, "before"), after=_whole(query, "after"), limit=SHOWN,
-            words=page.masks.sees("words"),
+            page.head, choice=choice, before=read_number(query.get("before", "")), after=read_number(query.get("after", "")),
+            limit=SHOWN, words=page.masks.sees("words"),
         )
     )  # fmt: skip
     found = found or TimelinePage((), None, None)
@@ -298,8 +299,3 @@ def _said(page: _Reading, entry: Entry) -> str:
     if entry.turn is None or not page.masks.sees("words"):
         return ""
     return page.erased_words("personal") if entry.turn.erased else history.spoken(entry.turn.content)[:_LONGEST]
-
-
-def _whole(query: QueryDict, name: str) -> int | None:
-    text = query.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

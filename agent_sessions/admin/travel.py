@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from agent_sessions import selectors
 from agent_sessions.admin import wording
 from agent_sessions.admin.acting import roll_back_url
+from agent_sessions.admin.asked import read_number
 from agent_sessions.admin.content import Told, document_of, shown_of, told
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.live import following
@@ -45,7 +46,7 @@ _TONES: Final = {"+": "came", "−": "went", "!": "trouble", "→": "changed"}
 
 def find_version(page: _Reading, request: HttpRequest) -> HttpResponse:
     """Lead from the form to a version's address; a number that there is not goes to the nearest."""
-    asked = _whole(request.GET.get("version", ""))
+    asked = read_number(request.GET.get("version", ""))
     number = page.head.version if asked is None else asked
     compare = request.GET.get("compare", "")
     place = _address(page, min(max(number, 1), page.head.version), compare if _is_comparison(compare) else "")
@@ -103,12 +104,12 @@ def _other(compare: str, number: int, latest: int) -> int:
     """Return the version to compare with; 0 is before the first."""
     if compare == NOW:
         return latest
-    asked = _whole(compare)
+    asked = read_number(compare)
     return number - 1 if asked is None else min(max(asked, 0), latest)
 
 
 def _is_comparison(compare: str) -> bool:
-    return compare == NOW or _whole(compare) is not None
+    return compare == NOW or read_number(compare) is not None
 
 
 def _address(page: _Reading, number: int, compare: str) -> str:
@@ -200,7 +201,3 @@ def _call(entry: Entry) -> dict[str, Any]:
         "seq": entry.seq, "what": wording.kind_words(entry.kind), "verdict": verdict, "rule": clipped(entry.rule),
         "time": wording.moment(entry.at), "who": wording.actor_words(entry.actor), "version": entry.version,
     }  # fmt: skip
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

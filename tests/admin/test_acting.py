@@ -179,6 +179,8 @@ def test_what_was_done_is_so(session: OpenedSession) -> None:
 
     confirm(sam, address(session, "end"), reason=WHY)
     assert (head(session).status, head(session).end_reason) == ("ended", "revoked")
+    assert f"ended by Staff {User.objects.get(username='sam').pk}" in text(sam, url("change", session.session_id))
+    assert "ended by the shop" in text(sam, url("changelist"))
     confirm(sam, address(session, "purge"), data_class="personal", reason="Art. 17")
     assert set(selectors.erased(session.session_id)) == {"personal"}
     assert "All of its content" in text(sam, address(session, "purge"))
@@ -266,7 +268,7 @@ def test_a_rollback_is_offered_where_a_version_was_committed(session: OpenedSess
     ("given", "status", "says"),
     [
         ({}, 422, "This field is required."), ({"reason": " \n "}, 422, "This field is required."),
-        ({"reason": "x" * 1001}, 422, "at most 1000"), ({"reason": "card 4111 1111 1111 1111"}, 422, "payment data"),
+        ({"reason": "x" * 1001}, 422, "at most 1000"), ({"reason": "card 4111 1111 1111 1111"}, 422, "looks like a card"),
     ],
 )  # fmt: skip
 def test_without_a_fit_reason_nothing_is_done(
@@ -279,6 +281,7 @@ def test_without_a_fit_reason_nothing_is_done(
     assert page.status_code == status
     assert says in told(page)
     assert "Nothing was done" in told(page)
+    assert "4111" not in told(page), "nor does the page say a card's number again"
     assert Session.objects.values().get() == before
 
 

@@ -15,6 +15,7 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
 from agent_sessions import selectors
+from agent_sessions.admin.asked import read_number
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
@@ -41,8 +42,7 @@ class Situation:
         self.page, self.request, self.now = page, request, timezone.now()
         self.actor = Actor("staff", str(request.user.pk))
         asked = request.POST.get("to", "") or request.GET.get("to", "")
-        chosen = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0
-        self.to = to or chosen or page.head.committed_version
+        self.to = to or read_number(asked) or page.head.committed_version
 
     @property
     def head(self) -> SessionHead:
