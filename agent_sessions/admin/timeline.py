@@ -109,8 +109,8 @@ def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     choice, query = _choice(request.GET), request.GET
     found = page.read(
         lambda: timeline.timeline(
-            page.head, choice=choice, before=read_number(query.get("before", "")), after=read_number(query.get("after", "")),
-            limit=SHOWN, words=page.masks.sees("words"),
+            page.head, choice=choice, before=read_number(query.get("before", "")),
+            after=read_number(query.get("after", "")), limit=SHOWN, words=page.masks.sees("words"),
         )
     )  # fmt: skip
     found = found or TimelinePage((), None, None)

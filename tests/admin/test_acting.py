@@ -268,7 +268,8 @@ def test_a_rollback_is_offered_where_a_version_was_committed(session: OpenedSess
     ("given", "status", "says"),
     [
         ({}, 422, "This field is required."), ({"reason": " \n "}, 422, "This field is required."),
-        ({"reason": "x" * 1001}, 422, "at most 1000"), ({"reason": "card 4111 1111 1111 1111"}, 422, "looks like a card"),
+        ({"reason": "x" * 1001}, 422, "at most 1000"),
+        ({"reason": "card 4111 1111 1111 1111"}, 422, "looks like a card"),
     ],
 )  # fmt: skip
 def test_without_a_fit_reason_nothing_is_done(
