@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from msgspec import UNSET
 
+from agent_sessions.admin import wording
 from agent_sessions.domain.differences import describe
 from agent_sessions.domain.leaves import alike
 from agent_sessions.domain.money import format_money
@@ -132,10 +133,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Something in someone's own words: a heading and the text."""
+    """Something in someone's own words: a heading and the text, or names within it with their texts."""
 
     name: str
-    text: str
+    text: str = ""
+    entries: tuple[tuple[str, str], ...] = ()
 
 
 def shown_of(state: State | None, groups: Set[str]) -> dict[str, Any]:
@@ -211,7 +213,9 @@ def told(before: State, after: State, groups: Set[str]) -> list[Told]:
 def words_of(state: State, groups: Set[str]) -> list[Words]:
     """Return what is private in a state and in one of the ``groups``."""
     return [
-        Words(_(name), _written(value))
+        Words(_(name), entries=tuple(wording.entries(value)))
+        if isinstance(value, dict)
+        else Words(_(name), _written(value))
         for name, value in _private_parts(state).items()
         if value and group_of(name) in groups
     ]

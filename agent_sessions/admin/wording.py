@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from django.utils import formats, timezone
@@ -14,9 +16,11 @@ from agent_sessions.admin.kinds import KIND_WORDS
 from agent_sessions.domain.lifecycle import EndReason, Origin, Status, is_expired
 from agent_sessions.domain.text import clipped
 from agent_sessions.selectors.finding import EVENT, RULE
+from agent_sessions.types import JSONValue
 
 GOOD, PLAIN, WARNING, BAD = "good", "plain", "warning", "bad"
 """Tones of a mark; what it says is always written out too."""
+_LONGEST = 4000
 
 STATUSES = {
     Status.ACTIVE: gettext_lazy("active"),
@@ -167,9 +171,29 @@ def failure_words(code: str) -> str:
     return kind_words(name) if of == EVENT else clipped(name, 60)
 
 
+def entries(value: Mapping[str, JSONValue], above: str = "") -> Iterator[tuple[str, str]]:
+    """Give what a document holds as names and texts; a name in another one stands behind it: ``address › city``."""
+    for name, one in sorted(value.items()):
+        path = f"{above} › {clipped(name, 60)}" if above else clipped(name, 60)
+        if isinstance(one, dict) and one:
+            yield from entries(one, path)
+        else:
+            yield path, _value(one)
+
+
 def at_least(count: int, *, cut: bool) -> str:
     """Write a count; one that was cut short as the least that it is: ``812+``."""
     return formats.number_format(count, force_grouping=True) + ("+" if cut else "")
+
+
+def _value(value: JSONValue) -> str:
+    if isinstance(value, str):
+        return clipped(value, _LONGEST)
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, list) and value and not any(isinstance(one, dict | list) for one in value):
+        return clipped(", ".join(_value(one) for one in value), _LONGEST)
+    return clipped(json.dumps(value, ensure_ascii=False, sort_keys=True), _LONGEST) if value or value == 0 else "–"
 
 
 def short_id(session_id: uuid.UUID) -> str:

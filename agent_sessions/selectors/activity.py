@@ -44,7 +44,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """Sessions by when they were opened; ``checkouts``: in how many one was begun. ``cut``: not all are told."""
+    """Sessions by when they were opened. ``checkouts``: how many began one or were ordered. ``cut``: there are more."""
 
     since: datetime
     cut: bool
@@ -109,8 +109,11 @@ def activity(edges: Sequence[datetime]) -> Activity:
         Cell(part, kind, status, bool(ordered), count)
         for part, kind, status, ordered, count in rows.values_list("part", "kind", "status", "ordered", "count")
     )
-    begun = CheckoutHandoff.objects.filter(session_id__gte=first_id(since), session_id__lt=first_id(edges[-1]))
-    return Activity(since, cut, cells, begun.aggregate(found=Count("session_id", distinct=True))["found"])
+    # What another session of the family has ordered may not have handed anything over itself.
+    begun = CheckoutHandoff.objects.filter(
+        session_id__gte=first_id(since), session_id__lt=first_id(edges[-1]), session__ordered_at=None
+    ).aggregate(found=Count("session_id", distinct=True))["found"]
+    return Activity(since, cut, cells, begun + sum(cell.count for cell in cells if cell.ordered))
 
 
 def failures_between(start: datetime, end: datetime) -> Failures:

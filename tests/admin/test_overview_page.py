@@ -67,6 +67,15 @@ def test_it_counts_what_was_opened_ordered_and_failed(staff: Client, opened: Ope
         assert said in told
 
 
+def test_what_its_family_has_ordered_began_a_checkout_too(staff: Client, opened: Opens) -> None:
+    first = opened()
+    services.fork_session(first.session_id)
+    order(first, "A-1")
+    told = words(shown(staff))
+    assert "Checkout begun 2" in told
+    assert "Led to an order 2" in told
+
+
 def test_numbers_lead_to_the_sessions_that_they_count(staff: Client, opened: Opens) -> None:
     bought, failed = opened(), opened(kind="quote")
     order(bought, "A-1")
