@@ -42,6 +42,8 @@ _WRONG: Final = ("payment.declined", "payment.failed", "payment.unknown", "step.
 _TOLD: Final = ("approval", "had_ms", "took_ms")
 """Parameters of events that are told in another way."""
 _LONGEST: Final = 2000
+_SEALED: Final = {APPROVAL_REQUESTED: "agent"}
+"""The group of what an event of a kind keeps sealed: why the agent asks is its reason. Of the others it is words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +205,9 @@ def _groups(page: _Reading, entries: Sequence[Entry]) -> list[Group]:
     if made and max(made) - min(made) < _WIDEST:
         changes = page.changes(min(made), max(made))
     private: Mapping[int, Mapping[str, Any]] = {}
-    if entries and page.masks.sees("words") and not page.erased and page.head.status is not Status.QUARANTINED:
-        private = page.read(lambda: audit.sealed_parts(page.head, [entry.seq for entry in entries])) or {}
+    shown = [entry.seq for entry in entries if page.masks.sees(_SEALED.get(entry.kind, "words"))]
+    if shown and not page.erased and page.head.status is not Status.QUARANTINED:
+        private = page.read(lambda: audit.sealed_parts(page.head, shown)) or {}
     groups = []
     for _key, members in groupby(entries, key=lambda entry: (entry.call is None, entry.call or entry.seq)):
         found = list(members)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db.models import Subquery
@@ -21,6 +21,8 @@ from agent_sessions.selectors._heads import SessionHead
 
 REVEALED: Final = "content.revealed"
 MASKED: Final = "content.masked"
+_CLOCKS_APART: Final = timedelta(minutes=1)
+"""How far the clocks of two servers may lie apart; one that is set back further masks, and shows nothing longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def reveals(head: SessionHead, now: datetime | None = None) -> list[Reveal]:
             found = {key: one for key, one in found.items() if one.actor != actor}
         for group in _groups(event):
             until = _until(event)
-            if until is not None and until > now:
+            if until is not None and now < until <= now + settings.reveal_time + _CLOCKS_APART:
                 found[actor, group] = Reveal(actor, group, until, seq)
     return [found[key] for key in sorted(found)]
 

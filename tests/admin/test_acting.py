@@ -495,6 +495,17 @@ def test_an_erased_session_takes_no_words(session: OpenedSession) -> None:
     assert confirm(sam, address(session, "place_legal_hold"), matter="Case 12").status_code == 302
 
 
+def test_a_long_history_is_not_read_whole_whenever_somebody_opens_a_page(
+    session: OpenedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_sessions.admin.acts.keeping.MOST_READ", head(session).head_seq - 1)
+    monkeypatch.setattr("agent_sessions.selectors.verify_session", lambda _session: pytest.fail("it was read"))
+    sam, place = may("repair"), address(session, "repair")
+    command = f"manage.py verify_sessions --repair --session {session.session_id}"
+    for page in (text(sam, place), text(sam, url("change", session.session_id)), told(send(sam, place, {}))):
+        assert f"It is too long to be checked while a page waits. Run: {command}" in page
+
+
 def test_a_quarantined_session_is_held_or_repaired_and_nothing_else(session: OpenedSession) -> None:
     Tamper(session.session_id).session(merchant="elsewhere")
     services.quarantine_damaged(selectors.verify_session(session.session_id))

@@ -24,9 +24,12 @@ from agent_sessions.services import OpenedSession, _write
 from agent_sessions.services.erasing import Grounds, erase
 from tests.admin.conftest import SECRET, person, reveal, text, url
 from tests.admin.test_pages import words
+from tests.services.asking import REASON
+from tests.store.calling import call, shop
 from tests.stored import is_stored
 
 pytestmark = pytest.mark.django_db
+__all__ = ["shop"]
 MINUTE = timedelta(minutes=1)
 HOSTILE = "<script>alert(1)</script>\u202e"
 PATCH: Any = {
@@ -123,6 +126,27 @@ def test_the_setting_says_for_how_long(
     reveal(reader, told.session_id)
     clock.shift(MINUTE)
     assert seen(reader, told) == set()
+
+
+def test_a_clock_that_is_set_back_shows_nothing_longer(clock: Any, reader: Client, told: OpenedSession) -> None:
+    reveal(reader, told.session_id)
+    clock.shift(-MINUTE)
+    assert selectors.reveals(selectors.read_head(told.session_id))
+    clock.shift(-timedelta(seconds=1))
+    assert not selectors.reveals(selectors.read_head(told.session_id))
+
+
+def test_why_an_agent_asks_is_the_agents_in_the_timeline_too(
+    reader: Client, shop: Any, opened: Callable[..., OpenedSession], configure: Callable[..., None]
+) -> None:
+    configure(POLICIES="tests.services.asking.POLICIES")
+    one = opened()
+    call("cart.add", one, item_id="mug", quantity=2)
+    services.request_approval(one.session_id, reason=REASON)
+    reveal(reader, one.session_id, "words")
+    assert REASON not in text(reader, url("timeline", one.session_id))
+    reveal(reader, one.session_id, "agent")
+    assert REASON in text(reader, url("timeline", one.session_id))
 
 
 def test_it_can_be_ended_at_once(reader: Client, told: OpenedSession) -> None:

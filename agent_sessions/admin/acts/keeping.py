@@ -27,6 +27,7 @@ from agent_sessions.admin.acts.situation import (
     reason,
     said,
 )
+from agent_sessions.admin.proof import MOST_READ
 from agent_sessions.conf import settings
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
@@ -163,6 +164,14 @@ def _purge(situation: Situation, given: Given) -> Done:
 # Repair
 
 
+def _too_long(situation: Situation) -> str:
+    """A page checks no longer history than this: it would be read whole whenever somebody opens it."""
+    if situation.head.head_seq <= MOST_READ:
+        return ""
+    command = f"manage.py verify_sessions --repair --session {situation.head.session_id}"
+    return _("It is too long to be checked while a page waits. Run: %(command)s") % {"command": command}
+
+
 def _not_repairable(situation: Situation) -> str:
     report = situation.report
     if report.ok and situation.head.status is not Status.QUARANTINED:
@@ -208,7 +217,7 @@ KEEPING: Final = (
     ),
     Action(
         "repair", "agent_sessions.repair_session", gettext_lazy("Check and repair"),
-        gettext_lazy("Make again what is derived from the history; open it again"), lambda _situation: "", _repairing,
+        gettext_lazy("Make again what is derived from the history; open it again"), _too_long, _repairing,
         lambda situation: reason() if situation.head.data_keys().has_personal else {}, _repair, bound=False,
         found=_not_repairable,
     ),
