@@ -8,9 +8,9 @@ from __future__ import annotations
 from django.urls import include, path
 
 from agent_sessions.api import approval_page, documents, handoffs, manifest, openapi
-from agent_sessions.api.base import outside_transactions
 from agent_sessions.api.resources import RESOURCES
 from agent_sessions.api.views import ArtifactView, CapabilityView, SessionView
+from agent_sessions.transactions import outside_transactions
 
 app_name = "agent_sessions"
 

@@ -14,7 +14,6 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.urls import get_resolver, get_urlconf
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -40,9 +39,10 @@ View = Callable[..., HttpResponseBase]
 
 
 def recording_refusals(view: View, action: str) -> View:
-    """Record a POST that its sender has no permission for, in the history of the session (A1); then answer 403.
+    """Record a POST that its sender has no permission for, in the history of the session (A1).
 
-    ``action`` is what the history calls it, unless the address names one of ``acts.ACTIONS``.
+    ``action`` is what the history calls it, unless the address names one of ``acts.ACTIONS``. The record stays where a
+    request is one transaction, if the view is ``outside_transactions``.
     """
 
     @wraps(view)
@@ -50,7 +50,7 @@ def recording_refusals(view: View, action: str) -> View:
     def answered(request: HttpRequest, *args: Any, **facts: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **facts)
-        except PermissionDenied as denied:
+        except PermissionDenied:
             if request.method != "POST":
                 raise
             who, named = Actor("staff", str(request.user.pk)), facts.get("name", "")
@@ -59,10 +59,7 @@ def recording_refusals(view: View, action: str) -> View:
                 services.note_refused_action(facts.get("session_id"), action=tried, actor=who)
             except AgentSessionsError:
                 logger.exception("That %s was refused %s could not be recorded.", who, tried)
-            # Answered, not raised: where a request is one transaction, that would take the record with it.
-            forbidden: Any = get_resolver(get_urlconf()).resolve_error_handler(403)
-            response: HttpResponse = forbidden(request, exception=denied)
-            return response
+            raise
 
     return answered
 

@@ -29,6 +29,7 @@ from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.domain.text import clipped
 from agent_sessions.models import Session
 from agent_sessions.selectors import admin_lists
+from agent_sessions.transactions import outside_transactions
 
 if TYPE_CHECKING:
     SessionModelAdmin = admin.ModelAdmin[Session]
@@ -82,7 +83,7 @@ class SessionAdmin(SessionModelAdmin):
             route: str, view: Callable[..., HttpResponseBase], name: str, takes: Sequence[str] = _READS
         ) -> URLPattern:
             if "POST" in takes:
-                view = recording_refusals(view, name)
+                view = outside_transactions(recording_refusals(view, name))
             shown = self.admin_site.admin_view(require_http_methods([*takes])(view))
             return path(route, shown, name="{}_{}_{}".format(*info, name))
 

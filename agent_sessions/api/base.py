@@ -7,13 +7,12 @@ inside the view, so no renderer and no template machinery is run.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NoReturn, TypeVar
 
 from django.conf import settings as django_settings
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import get_script_prefix, get_urlconf, reverse
@@ -262,10 +261,3 @@ def manifest_link() -> str:
 @lru_cache(maxsize=8)
 def _manifest_link(urlconf: str, prefix: str) -> str:  # noqa: ARG001
     return f'<{reverse("agent_sessions:agents.json")}>; rel="agents"'
-
-
-def outside_transactions(view: Callable[..., Any], aliases: Iterable[str] | None = None) -> Callable[..., Any]:
-    """Keep a host's ATOMIC_REQUESTS from rolling back the record of a refused call."""
-    for alias in connections if aliases is None else aliases:
-        view = transaction.non_atomic_requests(using=alias)(view)
-    return view

@@ -585,9 +585,14 @@ def test_the_new_link_is_shown_once_and_stands_nowhere_else(session: OpenedSessi
     assert link.rpartition("/")[2] not in caplog.text
 
 
+@pytest.mark.parametrize("atomic", [True, False])
 @pytest.mark.parametrize("works", [True, False])
 @pytest.mark.django_db(transaction=True)
-def test_where_the_shop_sends_the_link_nobody_of_the_staff_sees_it(session: OpenedSession, works: bool) -> None:
+def test_where_the_shop_sends_the_link_nobody_of_the_staff_sees_it(
+    session: OpenedSession, works: bool, atomic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a request is one transaction, which would end after the page has said whether it was sent."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
     handed_over(session)
     sam = may("resend_link")
     sent: list[str] = []

@@ -15,8 +15,8 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.settings import api_settings
 
 from agent_sessions import selectors
-from agent_sessions.api.base import outside_transactions
 from agent_sessions.api.views import CapabilityView
+from agent_sessions.transactions import outside_transactions
 from tests.api.conftest import API, AgentClient
 
 RESTRICTIVE = {
