@@ -24,7 +24,13 @@ from agent_sessions.admin.acts.situation import Action, Done, Given, Situation
 from agent_sessions.admin.approvals import refusal
 from agent_sessions.admin.asked import read_number
 from agent_sessions.domain.identity import Actor
-from agent_sessions.exceptions import AgentSessionsError, IdempotencyKeyReused, PaymentDataRefused, VersionConflict
+from agent_sessions.exceptions import (
+    AgentSessionsError,
+    IdempotencyKeyReused,
+    PaymentDataRefused,
+    RequestInProgress,
+    VersionConflict,
+)
 from agent_sessions.services._payment_data import require_no_payment_data
 
 if TYPE_CHECKING:
@@ -114,11 +120,19 @@ def _why_not(action: Action, situation: Situation) -> str:
 
 
 def _act(situation: Situation, action: Action) -> HttpResponse:
-    page, request = situation.page, situation.request
     try:
-        claimed = _claimed(situation, action)
+        return _act_once(situation, action, _claimed(situation, action))
     except PaymentDataRefused as error:  # and so it does not stand on the page again
         return _shown(situation, action, problem=refusal(error), status=error.status)
+    except RequestInProgress:
+        told = _("This form was sent twice, and the first is being carried out. Reload the page to see what it did.")
+        messages.info(situation.request, told)
+        return HttpResponseRedirect(situation.page.url("change"))
+
+
+def _act_once(situation: Situation, action: Action, claimed: dict[str, Any]) -> HttpResponse:
+    """Raises RequestInProgress, PaymentDataRefused."""
+    page, request = situation.page, situation.request
     seen = read_number(request.POST.get("version", ""))
     moved = action.bound and seen != page.head.version
     why_not = _why_not(action, situation)
@@ -136,6 +150,8 @@ def _act(situation: Situation, action: Action) -> HttpResponse:
     except VersionConflict as conflict:
         page.read_again()
         return _shown(Situation(page, request), action, request.POST, moved=conflict.expected, status=409)
+    except (RequestInProgress, PaymentDataRefused):
+        raise
     except IdempotencyKeyReused:
         problem = _("This form was sent before, with other words. Confirm it once more if you want both.")
         return _shown(situation, action, request.POST, problem=problem, status=409)
@@ -170,12 +186,16 @@ def _once(situation: Situation, action: Action, given: dict[str, Any], claimed: 
 
 
 def _done_before(claimed: dict[str, Any]) -> bool:
-    """Tell whether it is this form that has moved the session: it came twice."""
-    with suppress(AgentSessionsError):
+    """Tell whether it is this form that has moved the session: it came twice. Raises RequestInProgress."""
+    try:
         claim = services.claim_key(None, **claimed)
-        if isinstance(claim, bytes):
-            return True
-        claim.release()
+    except RequestInProgress:
+        raise
+    except AgentSessionsError:
+        return False
+    if isinstance(claim, bytes):
+        return True
+    claim.release()
     return False
 
 
@@ -199,6 +219,8 @@ def _already(situation: Situation) -> HttpResponse:
 def _form(situation: Situation, action: Action, given: Any = None) -> forms.Form:
     form = forms.Form(given, auto_id="ags-%s", label_suffix="")
     form.fields.update(action.fields(situation))
+    if wrong := next(iter(form.errors), ""):
+        form.fields[wrong].widget.attrs["autofocus"] = True
     return form
 
 

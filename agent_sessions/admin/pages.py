@@ -39,6 +39,7 @@ from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import (
     AgentSessionsError,
     ContentErased,
+    PaymentDataRefused,
     SessionNotFound,
     SessionQuarantined,
 )
@@ -184,7 +185,7 @@ class SessionPages:
         page = _Reading(self._admin, request, session_id)
         if request.method == "POST" and not page.may_decide:
             raise PermissionDenied
-        problem, status = "", 200
+        problem, status, words = "", 200, ""
         try:
             approval = approval_of(page.head, approval_id)
         except AgentSessionsError as error:
@@ -196,6 +197,7 @@ class SessionPages:
                 return HttpResponseRedirect(request.path)
             except AgentSessionsError as error:
                 problem, status = refusal(error), error.status
+                words = "" if isinstance(error, PaymentDataRefused) else request.POST.get("reason", "")
                 approval = approval_of(page.head, approval_id)
         return page.shown(
             "approval",
@@ -204,6 +206,7 @@ class SessionPages:
             row=row_of(approval, page.words_of(approval)),
             cart=page.read(lambda: cart_of_row(approval)),
             problem=problem,
+            words=words,
             since=moved_since(page, approval.version) if problem and approval.status is ApprovalStatus.VOID else [],
         )
 

@@ -126,6 +126,8 @@ def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
                 services.mask_content(page.session.pk, actor=_actor(request))
             else:
                 groups = form.getlist("group")
+                if not groups:
+                    raise InvalidValue("/group", gettext("Choose what to reveal."))
                 services.reveal_content(page.session.pk, groups=groups, reason=reason, actor=_actor(request))
             return HttpResponseRedirect(back)
         except AgentSessionsError as error:

@@ -132,6 +132,7 @@ def test_half_an_answer_decides_nothing(
     page = decider.post(page_of(session, asked), posted)
     assert page.status_code == 422
     assert told in page.content.decode()
+    assert f">{posted.get('reason', '')}</textarea>" in page.content.decode(), "nobody writes it twice"
     assert standing(asked) == "escalated"
 
 
