@@ -137,7 +137,7 @@ class Words:
 
     name: str
     text: str = ""
-    entries: tuple[tuple[str, str], ...] = ()
+    entries: tuple[wording.Entries, ...] = ()
 
 
 def shown_of(state: State | None, groups: Set[str]) -> dict[str, Any]:
@@ -212,13 +212,15 @@ def told(before: State, after: State, groups: Set[str]) -> list[Told]:
 
 def words_of(state: State, groups: Set[str]) -> list[Words]:
     """Return what is private in a state and in one of the ``groups``."""
-    return [
-        Words(_(name), entries=tuple(wording.entries(value)))
-        if isinstance(value, dict)
-        else Words(_(name), _written(value))
-        for name, value in _private_parts(state).items()
-        if value and group_of(name) in groups
-    ]
+    found = []
+    for name, value in _private_parts(state).items():
+        if not value or group_of(name) not in groups:
+            continue
+        if not isinstance(value, dict):
+            found.append(Words(_(name), _written(value)))
+        elif entries := tuple(wording.entries(value)):
+            found.append(Words(_(name), entries=entries))
+    return found
 
 
 def _row(line: Line) -> CartRow:

@@ -21,6 +21,8 @@ from agent_sessions.types import JSONValue
 GOOD, PLAIN, WARNING, BAD = "good", "plain", "warning", "bad"
 """Tones of a mark; what it says is always written out too."""
 _LONGEST = 4000
+Entries = tuple[str, list[tuple[str, str]]]
+"""Where in a document names and their texts stand, such as ``preferences``, and these."""
 
 STATUSES = {
     Status.ACTIVE: gettext_lazy("active"),
@@ -171,14 +173,14 @@ def failure_words(code: str) -> str:
     return kind_words(name) if of == EVENT else clipped(name, 60)
 
 
-def entries(value: Mapping[str, JSONValue], above: str = "") -> Iterator[tuple[str, str]]:
-    """Give what a document holds as names and texts; a name in another one stands behind it: ``address › city``."""
-    for name, one in sorted(value.items()):
-        path = f"{above} › {clipped(name, 60)}" if above else clipped(name, 60)
-        if isinstance(one, dict) and one:
-            yield from entries(one, path)
-        else:
-            yield path, _value(one)
+def entries(value: Mapping[str, JSONValue], above: str = "") -> Iterator[Entries]:
+    """Give what a document holds, but for what is empty; before what it holds deeper inside, where that is."""
+    inside = [(clipped(name, 60), one) for name, one in sorted(value.items()) if one not in ([], {})]
+    if own := [(name, _value(one)) for name, one in inside if not isinstance(one, dict)]:
+        yield above, own
+    for name, one in inside:
+        if isinstance(one, dict):
+            yield from entries(one, f"{above} › {name}" if above else name)
 
 
 def at_least(count: int, *, cut: bool) -> str:
@@ -191,9 +193,9 @@ def _value(value: JSONValue) -> str:
         return clipped(value, _LONGEST)
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
-    if isinstance(value, list) and value and not any(isinstance(one, dict | list) for one in value):
+    if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
         return clipped(", ".join(_value(one) for one in value), _LONGEST)
-    return clipped(json.dumps(value, ensure_ascii=False, sort_keys=True), _LONGEST) if value or value == 0 else "–"
+    return "–" if value is None else clipped(json.dumps(value, ensure_ascii=False, sort_keys=True), _LONGEST)
 
 
 def short_id(session_id: uuid.UUID) -> str:

@@ -17,6 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agent_sessions import selectors, services
+from agent_sessions.admin.wording import entries
 from agent_sessions.domain.identity import SYSTEM
 from agent_sessions.domain.privacy import GROUPS
 from agent_sessions.models import AuditEvent, SiteEvent
@@ -147,6 +148,28 @@ def test_why_an_agent_asks_is_the_agents_in_the_timeline_too(
     assert REASON not in text(reader, url("timeline", one.session_id))
     reveal(reader, one.session_id, "agent")
     assert REASON in text(reader, url("timeline", one.session_id))
+
+
+def test_what_has_names_reads_as_a_list_of_them(reader: Client, told: OpenedSession) -> None:
+    reveal(reader, told.session_id, "customer")
+    page = text(reader, url("change", told.session_id))
+    assert '<p class="quiet">preferences</p>' in page
+    assert '<dt>milk</dt><dd class="ags-spoken">Oat, says her doctor</dd>' in page
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"b": 1, "a": "x"}, [("", [("a", "x"), ("b", "1")])]),
+        ({"yes": True, "no": False, "none": None}, [("", [("no", "no"), ("none", "–"), ("yes", "yes")])]),
+        ({"list": ["a", 2], "deep": [{"a": 1}]}, [("", [("deep", '[{"a": 1}]'), ("list", "a, 2")])]),
+        ({"z": 1, "a": {"b": {"c": "d"}, "e": 2}}, [("", [("z", "1")]), ("a", [("e", "2")]), ("a › b", [("c", "d")])]),
+        ({"empty": [], "too": {}, "inside": {"a": []}}, []),
+        ({"n" * 70 + "1": 1, "n" * 70 + "2": 2}, [("", [("n" * 59 + "…", "1"), ("n" * 59 + "…", "2")])]),
+    ],
+)
+def test_entries_of_a_document(document: dict[str, Any], told: list[Any]) -> None:
+    assert list(entries(document)) == told
 
 
 def test_it_can_be_ended_at_once(reader: Client, told: OpenedSession) -> None:
