@@ -63,7 +63,7 @@ def test_a_declined_payment_stands_out_though_its_event_says_nothing_of_it(staff
 def test_what_was_said_is_masked_until_it_is_revealed(reader: Client, bought: Bought) -> None:
     """A9: notes, reasons and messages."""
     sealed = words(shown(reader, bought))
-    reveal(reader, bought.session_id, "words")
+    reveal(reader, bought.session_id, "words", "agent")
     opened = words(shown(reader, bought))
     for said in (REASON, "She said so", "Mrs Brown"):
         assert said not in sealed
