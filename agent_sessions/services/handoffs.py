@@ -80,9 +80,7 @@ def make_link(head: SessionHead, *, version: int) -> Link:
     if the consumer, or another branch of the session, has a checkout in progress or has ordered.
     """
     now = timezone.now()
-    expires_at = now + settings.handoff_ttl
-    if not settings.end_on_handoff:
-        expires_at = min(expires_at, head.expires_at)
+    expires_at = link_expires_at(head, now)
     token = secrets.token_urlsafe(32)
     handoffs = CheckoutHandoff.objects.using(_alias())
     handoffs.filter(session_id=head.session_id, closed_at__isnull=True).update(replaced_at=now, closed_at=now)
@@ -105,6 +103,13 @@ def make_link(head: SessionHead, *, version: int) -> Link:
     if _in_the_way(head).filter(ordered_at__isnull=False).exists():
         raise _elsewhere(head)
     return Link(settings.site + reverse("agent_sessions:handoff", args=[token]), expires_at)
+
+
+def link_expires_at(head: SessionHead, now: datetime) -> datetime:
+    """Return until when a link made now is good: no longer than its session, unless the handoff ends or ended that."""
+    expires_at = now + settings.handoff_ttl
+    outlives = settings.end_on_handoff or head.status is Status.ENDED
+    return expires_at if outlives else min(expires_at, head.expires_at)
 
 
 def resend_handoff(

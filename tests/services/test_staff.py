@@ -289,12 +289,17 @@ def test_a_new_link_takes_the_place_of_the_old_one(handed: tuple[OpenedSession, 
         services.resend_handoff(one.session_id, actor=SAM)
 
 
-def test_a_link_that_has_run_out_is_made_anew(shop: Any, opened: Any, configure: Any, clock: Any) -> None:
+@pytest.mark.parametrize("ends_now", [True, False])
+def test_a_link_that_has_run_out_is_made_anew(
+    shop: Any, opened: Any, configure: Any, clock: Any, ends_now: bool
+) -> None:
+    """Also once the site leaves sessions open at a handoff, whose links are good no longer than these."""
     configure(END_ON_HANDOFF=True)
     one = cart_of(opened)
     old = selectors.handoff_by_token(token(call("checkout", one).data["handoff_url"]))
     clock.move_to(old.expires_at + timedelta(days=1))
     assert selectors.get_handoff(old.id).status == "expired"
+    configure(END_ON_HANDOFF=ends_now)
     made = services.resend_handoff(one.session_id, actor=SAM)
     assert selectors.handoff_by_token(token(made.url)).can_be_paid
 

@@ -23,11 +23,11 @@ from agent_sessions.admin.acts.situation import (
     reason,
     said,
 )
-from agent_sessions.conf import settings
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import HandoffClosed, HandoffNotFound
 from agent_sessions.models import CheckoutHandoff
+from agent_sessions.services.handoffs import link_expires_at
 from agent_sessions.signals import checkout_link_resent
 from agent_sessions.store import StoreContext
 
@@ -115,9 +115,7 @@ def _no_link(situation: Situation) -> str:
 
 
 def _resending(situation: Situation) -> Iterable[str]:
-    until = situation.now + settings.handoff_ttl
-    if situation.head.is_live(situation.now):
-        until = min(until, situation.head.expires_at)
+    until = link_expires_at(situation.head, situation.now)
     yield _("A new link opens the cart of version %(version)s, until %(until)s. The one before it stops working.") % {
         "version": situation.handoff.version,
         "until": date(until),
