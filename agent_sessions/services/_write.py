@@ -12,14 +12,16 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Concat
 
 from agent_sessions.domain.lifecycle import LIVE, Status
 from agent_sessions.domain.references import PAST
+from agent_sessions.exceptions import SessionDamaged
 from agent_sessions.models import AuditEvent, Message, Session, SessionKey, SessionReference, SessionVersion, SiteKey
 from agent_sessions.selectors import _rows
 from agent_sessions.types import JSONValue
@@ -29,6 +31,8 @@ _TYPES = (
     "bigint", "bytea", "bytea", "varchar", "varchar", "smallint", "bytea", "varchar[]", "varchar[]",
     "bytea", "bytea",
 )  # fmt: skip
+_GAP: Final = "would leave a gap"
+"""What the guards of migration 0002 say of a row whose predecessor is not there."""
 _CALL = f"SELECT agent_sessions_write_1({', '.join('%s::' + name for name in _TYPES)})"
 
 
@@ -108,9 +112,24 @@ def write(
     """Store an event and the version it makes, if the session still stands where it was read.
 
     Return False, with nothing written, if it does not: another write came first, it is no longer live, or its data key
-    was destroyed. The caller reads again to see which. Raises SessionBusy if the database stays locked.
+    was destroyed. The caller reads again to see which. Raises SessionBusy if the database stays locked, SessionDamaged
+    if what should come before it is gone.
     """
-    connection = _rows.write_connection()
+    try:
+        return _write(_rows.write_connection(), event, version, row, message)
+    except IntegrityError as refused:
+        if _GAP not in str(refused):
+            raise
+        raise SessionDamaged(event.session_id, "the end of its history is missing") from refused
+
+
+def _write(
+    connection: BaseDatabaseWrapper,
+    event: EventRow,
+    version: VersionRow | None,
+    row: RowChange | None,
+    message: MessageRow | None,
+) -> bool:
     if connection.vendor == "postgresql" and row is None and message is None:
         return _rows.with_retries(f"Session {event.session_id}", lambda: _call_function(connection, event, version))
     if connection.vendor == "postgresql" and row is not None and row.after_end and version is None and message is None:

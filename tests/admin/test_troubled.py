@@ -126,6 +126,14 @@ def test_every_page_opens(everything: Client, troubled: OpenedSession, page: Any
     assert str(troubled.session_id)[:13] in told
 
 
+@pytest.mark.parametrize("troubled", ["no events", "no versions"], indirect=True)
+def test_a_history_whose_end_is_gone_takes_nothing_more_and_is_closed(troubled: OpenedSession) -> None:
+    ender, form = person("endo", "view_session", "end_session"), {"version": "4", "reason": "She called"}
+    answer = ender.post(url("act", troubled.session_id, "end"), form)
+    assert "is damaged: the end of its history is missing" in _words(answer.content.decode())
+    assert Session.objects.get(pk=troubled.session_id).status == "quarantined"
+
+
 @pytest.mark.parametrize("troubled", STATES, indirect=True)
 def test_the_proof_says_what_is_left_of_the_chain(everything: Client, troubled: OpenedSession, request: Any) -> None:
     state = request.node.callspec.params["troubled"]
