@@ -69,7 +69,7 @@ def rewrap(*, limit: int = 1000) -> Rewrapped:
             active,
         )
         return Rewrapped(0, count_wrapped_by_others(active))
-    note_active_master_key(active)
+    note_active_master_key()
     done, failed = _site_keys(active, limit)
     for master_id in old_masters(active):
         if done < limit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db.models import F
@@ -32,7 +33,8 @@ from agent_sessions.selectors._master_keys import (
 )
 from agent_sessions.selectors.master_keys import Dependents, count_wrapped_by_others, dependents_of
 from agent_sessions.services.keys import active_site_key
-from agent_sessions.services.site_events import record
+from agent_sessions.services.site_events import record, record_if
+from agent_sessions.types import JSONValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def make_master_key(master_id: str, *, activate: bool = True, actor: Actor = SYS
         else:
             provider.create(master_id)
     if has_history:
-        note_active_master_key(settings.key_provider.active_id, actor=actor)
+        note_active_master_key(actor=actor)
 
 
 def _create_alone(provider: MakesMasterKeys, master_id: str) -> None:
@@ -86,15 +88,20 @@ def activate_master_key(master_id: str, *, actor: Actor = SYSTEM) -> None:
     if not settings.uses_key_file:
         raise KeyProblem("Only a file of keys is told here which one is active. docs/keys.md tells how elsewhere.")
     activate_in_file(_key_file(), master_id)
-    note_active_master_key(settings.key_provider.active_id, actor=actor)
+    note_active_master_key(actor=actor)
 
 
-def note_active_master_key(active: str, *, actor: Actor = SYSTEM) -> None:
+def note_active_master_key(*, actor: Actor = SYSTEM) -> None:
     """Record in the site's events that another master key wraps than before, if that is not recorded yet."""
-    known = master_key_events(ROTATED)
-    if not known or known[-1].master_id != active:
-        first = not known and not count_wrapped_by_others(active)
-        record(ROTATED, actor, {"master_key": active, "first": first})
+
+    def tell() -> Mapping[str, JSONValue] | None:
+        # Asked of the provider here: of two who make keys at once, the first must not be recorded after the second.
+        active, known = settings.key_provider.active_id, master_key_events(ROTATED)
+        if known and known[-1].master_id == active:
+            return None
+        return {"master_key": active, "first": not known and not count_wrapped_by_others(active)}
+
+    record_if(ROTATED, actor, tell)
 
 
 def destroy_master_key(master_id: str, *, actor: Actor = SYSTEM) -> DestroyedMasterKey:
@@ -128,7 +135,7 @@ def destroy_master_key(master_id: str, *, actor: Actor = SYSTEM) -> DestroyedMas
 def _destroy(master_id: str, dependents: Dependents) -> None:
     provider = settings.key_provider
     if isinstance(provider, DestroysMasterKeys):
-        _require_settled(master_id, provider.active_id)
+        _require_settled(master_id)
         try:
             provider.destroy(master_id)
             return
@@ -149,9 +156,9 @@ def _destroy(master_id: str, dependents: Dependents) -> None:
         raise UnknownMasterKey(master_id)
 
 
-def _require_settled(master_id: str, active: str) -> None:
+def _require_settled(master_id: str) -> None:
     """Raise KeyProblem while a session that the key wraps may be on its way into the database, where none counts it."""
-    note_active_master_key(active)
+    note_active_master_key()
     replaced = replaced_at(master_id)
     if replaced is not None and timezone.now() < replaced + SETTLED:
         raise KeyProblem(

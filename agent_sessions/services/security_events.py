@@ -173,7 +173,7 @@ def _made_master_key(provider: KeyProvider, begun: _Begun, actor: Actor) -> str:
     # Named after the event, so that a run that died between making and recording it is recognised.
     master_id = f"{begun.at:%Y-%m-%dT%H%M%SZ}-{begun.seq}"
     if active.endswith(master_id):
-        note_active_master_key(active, actor=actor)
+        note_active_master_key(actor=actor)
         return active
     # In a token the last id in the order of text is active.
     last = max(provider.master_ids(), default="") if isinstance(provider, ListsMasterKeys) else ""

@@ -5,8 +5,9 @@ Its events look like a session's, with the run id ``site``, and go into the log 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import cast
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -22,6 +23,8 @@ from agent_sessions.types import JSONValue
 
 RUN_ID = "site"
 _RACES = 20
+_EXEMPT = frozenset({"/params/order", "/params/order_ref", "/params/manifest_sha256"})
+Facts = Callable[[], Mapping[str, JSONValue] | None]
 
 
 def record(kind: str, actor: Actor, facts: Mapping[str, JSONValue], *, now: datetime | None = None) -> SiteEvent:
@@ -30,16 +33,24 @@ def record(kind: str, actor: Actor, facts: Mapping[str, JSONValue], *, now: date
     ``facts`` stand in it in the clear and for good: nothing personal, no secret. ``now`` is UTC.
     Raises InvalidValue, PaymentDataRefused, SessionBusy.
     """
-    require_no_payment_data(
-        {"params": dict(facts)}, exempt={"/params/order", "/params/order_ref", "/params/manifest_sha256"}
-    )
-    return _rows.with_retries("The site's events", lambda: _append(kind, actor, facts, now or timezone.now()))
+    return cast("SiteEvent", record_if(kind, actor, lambda: facts, now=now))
 
 
-def _append(kind: str, actor: Actor, facts: Mapping[str, JSONValue], now: datetime) -> SiteEvent:
+def record_if(kind: str, actor: Actor, tell: Facts, *, now: datetime | None = None) -> SiteEvent | None:
+    """Append an event of what ``tell`` returns, as ``record`` does, or none if that is None.
+
+    It is asked again whenever another event came first, so that what it has read is what the event follows.
+    """
+    return _rows.with_retries("The site's events", lambda: _append(kind, actor, tell, now or timezone.now()))
+
+
+def _append(kind: str, actor: Actor, tell: Facts, now: datetime) -> SiteEvent | None:
     alias = _rows.write_connection().alias
     for _ in range(_RACES):
         last = SiteEvent.objects.using(alias).order_by("-seq").first()
+        if (facts := tell()) is None:
+            return None
+        require_no_payment_data({"params": dict(facts)}, exempt=_EXEMPT)
         seq, before = (1, "") if last is None else (last.seq + 1, bytes(last.hash).hex())
         # Times in a history never run backwards, whatever the clocks of its writers do.
         moment = now if last is None else max(now, last.created_at)

@@ -63,7 +63,8 @@ class Cluster:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._server: subprocess.Popen[bytes] | None = None
-        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        # What is acknowledged here is on the disk, whatever the settings of the tests say.
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres?options=-c%20synchronous_commit%3Don"
         self._dsn = self.url.replace("postgres://", "postgresql://")
 
     def __enter__(self) -> Cluster:

@@ -243,6 +243,28 @@ def test_a_key_has_to_go_within_the_horizon_of_the_first_erasure_under_it(key_fi
         assert [epoch.master_id for epoch in selectors.key_epochs()] == ["2026-11"]
 
 
+def test_of_two_who_make_a_key_at_once_the_active_one_is_recorded_last(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T3: else every machine would take the active key for one that was replaced."""
+    services.make_master_key("2026-11")
+    key_files.add_master_key(key_file, "2026-12")
+    looked_up, others = master_keys.master_key_events, ["2027-01"]
+
+    def another_is_faster(kind: str) -> Any:
+        """Between reading which key is active and recording it, somebody else makes one and records that."""
+        found = looked_up(kind)
+        while others:
+            services.make_master_key(others.pop())
+        return found
+
+    monkeypatch.setattr(master_keys, "master_key_events", another_is_faster)
+    services.note_active_master_key()
+
+    assert [event["master_key"] for event in events("keys.rotated")] == ["2026-11", "2027-01"]
+    assert services.rewrap().left == 0
+
+
 def test_a_key_that_rows_name_and_nobody_has_is_shown(opened: Any, configure: Any) -> None:
     configure(MASTER_KEYS=in_settings("a"))
     opened()

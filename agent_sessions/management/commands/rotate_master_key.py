@@ -33,7 +33,7 @@ class Command(SessionsCommand):
         if options["new"]:
             services.make_master_key(options["new"])
         active = settings.key_provider.active_id
-        services.note_active_master_key(active)  # whoever goes back to an older one means it
+        services.note_active_master_key()  # whoever goes back to an older one means it
         self.stdout.write(f"{active} is the active master key")
         done = 0
         while True:
