@@ -22,8 +22,7 @@ from agent_sessions.admin import wording
 from agent_sessions.admin.acts import ACTIONS
 from agent_sessions.admin.acts.situation import Action, Done, Given, Situation
 from agent_sessions.admin.approvals import refusal
-from agent_sessions.admin.asked import read_number
-from agent_sessions.domain.identity import Actor
+from agent_sessions.admin.asked import read_number, staff_of
 from agent_sessions.exceptions import (
     AgentSessionsError,
     IdempotencyKeyReused,
@@ -59,7 +58,7 @@ def recording_refusals(view: View, action: str) -> View:
         except PermissionDenied:
             if request.method != "POST":
                 raise
-            who, named = Actor("staff", str(request.user.pk)), facts.get("name", "")
+            who, named = staff_of(request), facts.get("name", "")
             tried: str = named if any(one.name == named for one in ACTIONS) else action
             try:
                 services.note_refused_action(facts.get("session_id"), action=tried, actor=who)

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from agent_sessions import selectors, services
 from agent_sessions.admin import wording
+from agent_sessions.admin.asked import staff_of
 from agent_sessions.domain.approvals import ApprovalStatus
-from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.money import format_money
 from agent_sessions.domain.shown_cart import ShownCart, in_words
 from agent_sessions.domain.text import clipped
@@ -137,7 +137,7 @@ def carry_out(request: HttpRequest, approval: ApprovalView) -> str:
     if len(reason) > MAX_NOTE:
         raise InvalidValue("/reason", _("Say it in at most {number} characters.").format(number=MAX_NOTE))
     words = {} if chosen == "grant" else {"reason": reason}
-    answers[chosen](approval.id, actor=Actor("staff", str(request.user.pk)), **words)
+    answers[chosen](approval.id, actor=staff_of(request), **words)
     return str(_DONE[chosen])
 
 

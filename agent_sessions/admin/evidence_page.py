@@ -8,8 +8,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
 from agent_sessions import services
+from agent_sessions.admin.asked import staff_of
 from agent_sessions.admin.evidence import MAY_EXPORT, MAY_VIEW, choices, query_of, shown_evidence, subject_of
-from agent_sessions.domain.identity import Actor
 from agent_sessions.exceptions import AgentSessionsError, InvalidValue
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponse:
             subject,
             personal=page.masks.sees_everything and not page.erased,
             reason=f"as event {page.masks.by} of the session's history says",
-            actor=Actor("staff", str(request.user.pk)),
+            actor=staff_of(request),
             with_document=whole,
         )
     except InvalidValue as error:

@@ -18,9 +18,9 @@ from django.utils.translation import gettext as _
 
 from agent_sessions import services
 from agent_sessions.admin.approvals import refusal
+from agent_sessions.admin.asked import staff_of
 from agent_sessions.admin.evidence import MAY_EXPORT
 from agent_sessions.admin.revealing import MAY_REVEAL
-from agent_sessions.domain.identity import Actor
 from agent_sessions.exceptions import AgentSessionsError, InvalidValue
 from agent_sessions.selectors import Selection
 
@@ -52,7 +52,7 @@ class ExportPage:
                 _selection(request.POST),
                 file,
                 reason=request.POST.get("reason", "").strip(),
-                actor=Actor("staff", str(request.user.pk)),
+                actor=staff_of(request),
                 personal=personal,
                 limit=LIMIT,
             )

@@ -66,7 +66,7 @@ def known_of(
         "turns": [
             {
                 "number": turn.number,
-                "who": wording.actor_words({"user": "consumer"}.get(turn.role, turn.role)),
+                "who": wording.speaker_words(turn.role),
                 "text": erased if turn.erased else history.spoken(turn.content),
                 "erased": turn.erased,
                 "time": wording.moment(turn.created_at),

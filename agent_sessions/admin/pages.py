@@ -164,7 +164,7 @@ class SessionPages:
         turns = [
             {
                 "number": turn.number,
-                "who": wording.actor_words({"user": "consumer"}.get(turn.role, turn.role)),
+                "who": wording.speaker_words(turn.role),
                 "role": clipped(turn.role),
                 "text": "" if turn.erased else history.spoken(turn.content),
                 "erased": page.erased_words("personal") if turn.erased else "",

@@ -21,8 +21,8 @@ from django.utils.translation import gettext, gettext_lazy
 from agent_sessions import selectors, services
 from agent_sessions.admin import wording
 from agent_sessions.admin.approvals import refusal
+from agent_sessions.admin.asked import staff_of
 from agent_sessions.audit.events import parse_time
-from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.privacy import GROUPS
 from agent_sessions.exceptions import AgentSessionsError, InvalidValue, PaymentDataRefused
@@ -96,7 +96,7 @@ def masks_of(request: HttpRequest, head: SessionHead, erased: Mapping[Any, Erase
         return Masks(may_reveal, False, EVERYTHING if may_reveal else frozenset())
     if head.status is Status.QUARANTINED:
         return Masks(may_reveal, False, frozenset())
-    found, me = selectors.reveals(head), f"staff:{request.user.pk}"
+    found, me = selectors.reveals(head), str(staff_of(request))
     own = [one for one in found if one.actor == me and may_reveal]
     others = [one for one in found if one.actor != me]
     return Masks(
@@ -123,12 +123,12 @@ def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
             raise PermissionDenied
         try:
             if "mask" in form:
-                services.mask_content(page.session.pk, actor=_actor(request))
+                services.mask_content(page.session.pk, actor=staff_of(request))
             else:
                 groups = form.getlist("group")
                 if not groups:
                     raise InvalidValue("/group", gettext("Choose what to reveal."))
-                services.reveal_content(page.session.pk, groups=groups, reason=reason, actor=_actor(request))
+                services.reveal_content(page.session.pk, groups=groups, reason=reason, actor=staff_of(request))
             return HttpResponseRedirect(back)
         except AgentSessionsError as error:
             problem, status = refusal(error), error.status
@@ -162,10 +162,6 @@ def _seen(found: Iterable[Reveal], who: str) -> list[Seen]:
         Seen(who, _named(one.group for one in same), wording.brief_moment(until))
         for until, same in groupby(by_time, key=lambda one: one.until)
     ]
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor("staff", str(request.user.pk))
 
 
 def _place(page: _Reading, asked: str) -> str:

@@ -219,7 +219,7 @@ def _groups(page: _Reading, entries: Sequence[Entry]) -> list[Group]:
 
 def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], private: Mapping[str, Any]) -> Row:
     changed = None if entry.version is None else changes.get(entry.version)
-    role = "" if entry.turn is None else wording.actor_words(SPEAKERS.get(entry.turn.role, entry.turn.role))
+    role = "" if entry.turn is None else wording.speaker_words(entry.turn.role)
     opened = {name.removeprefix("params.") for name in private}
     params = {name: value for name, value in entry.params.items() if name not in (*_TOLD, *opened)}
     return Row(
@@ -249,10 +249,6 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
         ],
         damaged=entry.damaged,
     )
-
-
-SPEAKERS: Final = {"user": "consumer"}
-"""Roles of a conversation that are actors by another name."""
 
 
 def _refusal(entry: Entry) -> SafeString | None:

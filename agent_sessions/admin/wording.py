@@ -159,6 +159,11 @@ def actor_words(actor: str) -> str:
     return f"{_ACTORS.get(kind, clipped(kind))} {clipped(reference)}".rstrip()
 
 
+def speaker_words(role: str) -> str:
+    """Say who spoke, by a role of a conversation: a user is the shopper."""
+    return actor_words({"user": "consumer"}.get(role, role))
+
+
 def kind_words(kind: str) -> str:
     """Say what happened: ``Cart item added`` for ``cart.item_added``."""
     known = KIND_WORDS.get(kind)

@@ -15,8 +15,7 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
 from agent_sessions import selectors
-from agent_sessions.admin.asked import read_number
-from agent_sessions.domain.identity import Actor
+from agent_sessions.admin.asked import read_number, staff_of
 from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.models import CheckoutHandoff, LegalHold
@@ -40,7 +39,7 @@ class Situation:
 
     def __init__(self, page: _Reading, request: HttpRequest, *, to: int = 0) -> None:
         self.page, self.request, self.now = page, request, timezone.now()
-        self.actor = Actor("staff", str(request.user.pk))
+        self.actor = staff_of(request)
         asked = request.POST.get("to", "") or request.GET.get("to", "")
         self.to = to or read_number(asked) or page.head.committed_version
 
