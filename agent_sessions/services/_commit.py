@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from django.db import transaction
+from django.db import InternalError, transaction
 from django.utils import timezone
 
 from agent_sessions.domain import state as shapes
@@ -111,9 +111,12 @@ def in_any_standing(head: SessionHead, told: Mapping[str, JSONValue]) -> _write.
 def _commit_from_memory(head: SessionHead, draft: Draft, row: Changing | None, message: Adding | None) -> Committed:
     try:
         return _commit(head, draft, row, message)
-    except AgentSessionsError:
+    except AgentSessionsError as refusal:
         # What is remembered may be old, or never have been committed: nobody is refused for that.
-        fresh = read_head(head.session_id)
+        try:
+            fresh = read_head(head.session_id)
+        except InternalError:  # PostgreSQL has given up the caller's transaction, and answers nothing more in it
+            raise refusal from None
         if fresh.head_hash == head.head_hash and fresh.master_key_id == head.master_key_id:
             raise
         return _commit(fresh, draft, row, message)

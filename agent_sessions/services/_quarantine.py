@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
 
-from django.db import transaction
+from django.db import InternalError, transaction
 from django.utils import timezone
 
 from agent_sessions.crypto.keys import WrappedKeyBroken
@@ -31,7 +31,8 @@ def closing_damaged(session_id: uuid.UUID) -> Iterator[None]:
     except SessionQuarantined:
         raise
     except SessionDamaged as damage:
-        quarantine(session_id, damage.problem)
+        with suppress(InternalError):  # PostgreSQL has given up the caller's transaction, and takes nothing more in it
+            quarantine(session_id, damage.problem)
         raise
     except ContentErased:
         # Only ended sessions are erased; a live one without a key has lost it.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from agent_sessions import selectors, services
@@ -265,3 +267,19 @@ def test_of_an_ended_session_without_its_key_the_events_remain(ended: OpenedSess
 
     assert selectors.read_head(ended.session_id).status is Status.ENDED
     assert len(selectors.events(ended.session_id)) == 8
+
+
+@pytest.mark.parametrize("in_a_transaction", [True, False])
+@pytest.mark.django_db(transaction=True)
+def test_what_would_leave_a_gap_is_told_as_damage(live: OpenedSession, in_a_transaction: bool) -> None:
+    """R5: also where the database has given up the transaction that it was to be part of."""
+    tamper = Tamper(live.session_id)
+    services.record_event(live.session_id, kind="cart.viewed")
+    head = selectors.read_head(live.session_id)
+    tamper.delete(tamper.events.filter(seq=head.head_seq))
+
+    with pytest.raises(SessionDamaged, match="the end of its history is missing"):  # noqa: SIM117
+        with transaction.atomic() if in_a_transaction else nullcontext():
+            services.record_event(head, kind="cart.viewed")
+    if not in_a_transaction:
+        assert selectors.read_head(live.session_id).status is Status.QUARANTINED
