@@ -6,6 +6,7 @@ A reference is a kind and an id: ``item:MUG-1``, ``voucher:SPRING``. Ids that ar
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Final
 
 from agent_sessions.domain.values import MAX_KEY_LENGTH
@@ -16,6 +17,8 @@ VOUCHER: Final = "voucher"
 CONSUMER: Final = "consumer"
 KINDS: Final = (ITEM, VOUCHER, CONSUMER)
 MAX_REFERENCE: Final = MAX_KEY_LENGTH
+LINES: Final = ("shopping", "lines")
+HOLDS: Final = ("inventory", "holds")
 PAST: Final = "past-"
 """What the references of an ended session begin with."""
 
@@ -33,25 +36,48 @@ def past(ref: str) -> str:
 
 def references(state: State) -> frozenset[str]:
     """Return what a state depends on: the items of its lines, of what is held for it, and its vouchers."""
-    shopping = _map(state.get("shopping"))
-    lines, holds = _entries(state, "shopping", "lines"), _entries(state, "inventory", "holds")
-    held = [one for one in holds if "released_at" not in one]
-    items = {str(one.get("item", "")) for one in (*lines, *held)} - {""}
-    return frozenset(
-        [reference(ITEM, item) for item in items]
-        + [reference(VOUCHER, code) for code in _map(shopping.get("vouchers"))]
-    )
+    return frozenset(reference(kind, name) for kind, name in _names(state))
 
 
 def moved_references(before: State, after: State, patch: Patch) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return which references a change of ``before`` into ``after`` by ``patch`` has added and removed, in order."""
     if "shopping" not in patch and "inventory" not in patch:
         return (), ()
-    # Most changes move none. Only what the patch names can have moved, and that costs the patch and not the state.
-    if references(_named(before, patch)) == references(_named(after, patch)):
+    # Only what the patch names can have moved, and most changes move nothing.
+    had, has = _names(_named(before, patch)), _names(_named(after, patch))
+    if had == has:
         return (), ()
-    had, has = references(before), references(after)
-    return tuple(sorted(has - had)), tuple(sorted(had - has))
+    # What the rest refers to as well is neither new nor gone. It is the same before and after.
+    moved = tuple(name for kind, name in had ^ has if kind == ITEM)
+    kept = {(ITEM, item) for item in _others(before, patch, moved)} if moved else set()
+    added = sorted(reference(kind, name) for kind, name in has - had - kept)
+    removed = sorted(reference(kind, name) for kind, name in had - has - kept)
+    return tuple(added), tuple(removed)
+
+
+def _names(state: State) -> frozenset[tuple[str, str]]:
+    """Return kind and id of what a state depends on."""
+    items = {str(one.get("item", "")) for one in (*_entries(state, *LINES), *_entries(state, *HOLDS)) if _counts(one)}
+    vouchers = _map(_map(state.get("shopping")).get("vouchers"))
+    return frozenset([(ITEM, item) for item in items if item] + [(VOUCHER, code) for code in vouchers])
+
+
+def _others(state: State, patch: Patch, items: tuple[str, ...]) -> Iterator[str]:
+    """Say which of ``items`` stand in lines and holds that ``patch`` does not name, as often as they do."""
+    for name, field in (LINES, HOLDS):
+        changed = patch.get(name, {})
+        changed = changed.get(field, {}) if isinstance(changed, dict) else None
+        if not isinstance(changed, dict):
+            continue
+        for key, entry in _map(_map(state.get(name)).get(field)).items():
+            # Of a large cart nearly all fail the first question, so it is the cheapest.
+            if isinstance(entry, dict) and entry.get("item") in items and key not in changed and _counts(entry):
+                yield str(entry["item"])
+
+
+def _counts(entry: dict[str, JSONValue]) -> bool:
+    """Tell a line, or a hold that is still one, from a hold that was released."""
+    return "released_at" not in entry
 
 
 def _named(state: State, patch: Patch, levels: int = 3) -> State:

@@ -36,3 +36,18 @@ def test_what_a_change_moves_is_what_the_whole_states_differ_in(before: Any, aft
 
     assert apply_patch(before, patch := diff(before, after)) == after
     assert moved_references(before, after, patch) == (tuple(sorted(has - had)), tuple(sorted(had - has)))
+
+
+def test_what_another_line_or_hold_names_too_is_neither_new_nor_gone() -> None:
+    """X2"""
+    lines = {"1": {"item": "A"}, "2": {"item": "A"}}
+    assert moved_references({"shopping": {"lines": lines}}, *_with("1", "B", lines)) == (("item:B",), ())
+    held = {"inventory": {"holds": {"h": {"item": "B"}}}}
+    before = {"shopping": {"lines": {"1": {"item": "A"}}}, **held}
+    assert moved_references(before, *_with("1", "B", {"1": {"item": "A"}}, held)) == ((), ("item:A",))
+
+
+def _with(key: str, item: str, lines: Any, besides: Any = None) -> tuple[Any, Any]:
+    """Return the state with another item in a line, and the patch that makes it."""
+    patch = {"shopping": {"lines": {key: {"item": item}}}}
+    return {"shopping": {"lines": {**lines, key: {"item": item}}}, **(besides or {})}, patch
