@@ -24,9 +24,7 @@ ATTRIBUTES = frozenset({"aria-label", "alt", "placeholder", "title"})
 """Attributes that are read to people."""
 OTHERS_WORDS = frozenset({"code", "kbd", "pre", "time", "script", "style", "textarea"})
 """Elements with names, documents and times; how those read is not a matter of words."""
-TOLD = frozenset(
-    {"ags-changes", "ags-differences", "ags-spoken", "ags-params", "ags-private", "ags-missing", "ags-document-says"}
-)
+TOLD = frozenset({"ags-changes", "ags-differences", "ags-spoken", "ags-params", "ags-private", "ags-missing"})
 """Classes of what a session says itself: the sentences about changes are the API's own, and what people wrote."""
 WORDS = "Zyx Wvu"
 SHOP_WORDS = """
@@ -63,7 +61,9 @@ class Untranslated(HTMLParser):
         facts = {name: value or "" for name, value in attrs}
         _, inside, told = self._open[-1] if self._open else ("", False, False)
         inside = inside or facts.get("id") in ("content-main", "changelist-filter")
-        told = told or tag in OTHERS_WORDS or bool(TOLD & set(facts.get("class", "").split()))
+        told = (
+            told or tag in OTHERS_WORDS or facts.get("lang") == "en" or bool(TOLD & set(facts.get("class", "").split()))
+        )
         if inside and not told:
             for name in ATTRIBUTES & facts.keys():
                 self._look(facts[name])
