@@ -21,7 +21,8 @@ from agent_sessions.admin.approvals import refusal
 from agent_sessions.admin.asked import staff_of
 from agent_sessions.admin.evidence import MAY_EXPORT
 from agent_sessions.admin.revealing import MAY_REVEAL
-from agent_sessions.exceptions import AgentSessionsError, InvalidValue
+from agent_sessions.conf import settings
+from agent_sessions.exceptions import AgentSessionsError, InvalidValue, PaymentDataRefused
 from agent_sessions.selectors import Selection
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ _FIELDS: Final = ("consumer", "order", "agent", "parent_request", "sessions", "s
 
 
 class ExportPage:
-    """Needs ``agent_sessions.export_session_evidence`` beside the permission to see sessions."""
+    """Needs ``agent_sessions.export_session_evidence`` beside the permission to see sessions.
+
+    What is personal is in the bundle only of what it reveals to who exports: that needs the permission for it, too.
+    """
 
     def __init__(self, model_admin: SessionAdmin) -> None:
         self._admin = model_admin
@@ -43,8 +47,8 @@ class ExportPage:
             raise PermissionDenied
         if request.method != "POST":
             return self._shown(request, request.GET)
-        personal = bool(request.POST.get("personal"))
-        if personal and not request.user.has_perm(MAY_REVEAL):
+        reveal = bool(request.POST.get("personal"))
+        if reveal and not request.user.has_perm(MAY_REVEAL):
             raise PermissionDenied
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
         try:
@@ -53,12 +57,15 @@ class ExportPage:
                 file,
                 reason=request.POST.get("reason", "").strip(),
                 actor=staff_of(request),
-                personal=personal,
+                reveal=reveal,
                 limit=LIMIT,
             )
         except AgentSessionsError as error:
             file.close()
-            return self._shown(request, request.POST, problem=refusal(error), status=error.status)
+            given = request.POST.copy()
+            if isinstance(error, PaymentDataRefused):
+                given["reason"] = ""  # nor does it stand on the page again
+            return self._shown(request, given, problem=refusal(error), status=error.status)
         except BaseException:
             file.close()
             raise
@@ -79,6 +86,8 @@ class ExportPage:
                 "problem": problem,
                 "limit": LIMIT,
                 "may_reveal": request.user.has_perm(MAY_REVEAL),
+                "personal": bool(given.get("personal")),
+                "reveal_minutes": settings.reveal_time.seconds // 60,
                 "list_url": reverse(f"{self._admin.admin_site.name}:agent_sessions_session_changelist"),
                 "crumbs_are_a_list": django.VERSION >= (6, 1),
             },

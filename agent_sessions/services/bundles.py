@@ -27,15 +27,18 @@ from agent_sessions.conf import settings
 from agent_sessions.crypto.canonical import canonical_bytes
 from agent_sessions.domain.identity import Actor
 from agent_sessions.domain.ids import new_id
+from agent_sessions.domain.privacy import GROUPS
 from agent_sessions.domain.values import check_value
-from agent_sessions.exceptions import AgentSessionsError, NotLogged
+from agent_sessions.exceptions import AgentSessionsError, InvalidValue, NotLogged, PaymentDataRefused, SessionBusy
 from agent_sessions.models import SiteKey
 from agent_sessions.selectors.evidence import WHOLE, WITHHELD
 from agent_sessions.selectors.log import log_keys, tree_head
 from agent_sessions.selectors.selection import Selection, require_some, selected_sessions
 from agent_sessions.selectors.sessions import ids_of
+from agent_sessions.services._payment_data import require_no_payment_data
 from agent_sessions.services.evidence import check_reason, evidence_and_proof, evidence_bytes, site_trust, with_proof
 from agent_sessions.services.keys import active_site_key, consumer_pseudonym, signing_keys, site_key_secret
+from agent_sessions.services.revealing import reveal_content
 from agent_sessions.services.site_events import record
 
 EXPORTED: Final = "evidence.exported"
@@ -149,21 +152,31 @@ def write_bundle(
     reason: str,
     actor: Actor,
     personal: bool = False,
+    reveal: bool = False,
     limit: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Bundle:
     """Write a bundle of the sessions that fit into an empty binary file, and note in the site's chain that it was made.
 
     ``reason`` (1 to 200 characters, nothing personal) says what for. ``personal``: with what is personal, which
-    the caller has to be allowed. ``limit`` refuses larger ones. ``progress`` is told the number of sessions so far. A
+    the caller has to be allowed. ``reveal``: with what is personal of the sessions that it reveals to ``actor`` on the
+    way, for ``reason`` (``reveal_content``); the others stay masked, and the index says which. What was revealed stays
+    so if no bundle comes of it. ``limit`` refuses larger ones. ``progress`` is told the number of sessions so far. A
     session that cannot be read does not hold up the others; the index says why.
 
-    Raises InvalidValue if no session fits or more than ``limit`` do, or without a reason; KeyProblem.
+    Raises InvalidValue if no session fits or more than ``limit`` do, or without a reason; PaymentDataRefused,
+    KeyProblem; SessionBusy, if a session's history has no time to say that it is revealed.
     """
     check_reason(reason)
+    require_no_payment_data({"params": {"reason": reason}})  # before anything is revealed for it
     require_some(selection, limit=limit)
+
+    def opens(session_id: uuid.UUID) -> bool:
+        return _revealed(session_id, reason, actor) if reveal else personal
+
+    personal = personal or reveal
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as index, _archive(file) as archive:
-        writing = _Writing(archive, listed, index, personal)
+        writing = _Writing(archive, listed, index, personal, opens)
         for count, session_id in enumerate(ids_of(selected_sessions(selection), chunk=100), start=1):
             writing.add(session_id)
             if progress is not None:
@@ -181,11 +194,32 @@ def write_bundle(
     return made
 
 
-class _Writing:
-    """A zip in the making. What the manifest lists, and the index, are kept on disk until the end."""
+def _revealed(session_id: uuid.UUID, reason: str, actor: Actor) -> bool:
+    """Reveal all of a session to who exports it; False if there is nothing to reveal, or it cannot be read."""
+    try:
+        reveal_content(session_id, groups=GROUPS, reason=reason, actor=actor)
+    except (InvalidValue, PaymentDataRefused, SessionBusy):
+        raise
+    except AgentSessionsError:
+        return False
+    return True
 
-    def __init__(self, archive: zipfile.ZipFile, listed: IO[bytes], index: IO[bytes], personal: bool) -> None:
-        self._archive, self._listed, self._index, self._personal = archive, listed, index, personal
+
+class _Writing:
+    """A zip in the making. What the manifest lists, and the index, are kept on disk until the end.
+
+    ``personal``: it was asked for with what is personal; ``opens`` is asked of each session whether that is in it.
+    """
+
+    def __init__(
+        self,
+        archive: zipfile.ZipFile,
+        listed: IO[bytes],
+        index: IO[bytes],
+        personal: bool,
+        opens: Callable[[uuid.UUID], bool],
+    ) -> None:
+        self._archive, self._listed, self._index, self._personal, self._opens = archive, listed, index, personal, opens
         self._trust = site_trust()
         self._counts = {"sessions": 0, "sealed": 0, "live": 0, "unreadable": 0, "unproven": 0}
 
@@ -193,9 +227,10 @@ class _Writing:
         """Add a session: its evidence and its proof, or to the index why there is none."""
         told: dict[str, Any] = {"session": str(session_id)}
         self._counts["sessions"] += 1
+        personal = self._opens(session_id)
         try:
-            found, proof = evidence_and_proof(session_id, WHOLE, personal=self._personal)
-            proven = with_proof(found, proof, self._trust, personal=self._personal, with_document=False)
+            found, proof = evidence_and_proof(session_id, WHOLE, personal=personal)
+            proven = with_proof(found, proof, self._trust, personal=personal, with_document=False)
             written = evidence_bytes(proven)
         except AgentSessionsError as error:
             self._counts["unreadable"] += 1
@@ -210,6 +245,7 @@ class _Writing:
             told |= {
                 "standing": standing,
                 "verified": proven.proof.ok,
+                "personal": personal,
                 "opened_at": proven.session.created_at,
                 "ended_at": proven.session.ended_at,
                 "merchant": proven.session.merchant,

@@ -24,7 +24,7 @@ from agent_sessions.models import Session, SiteEvent
 from agent_sessions.selectors import Subject
 from agent_sessions.services import OpenedSession
 from agent_sessions.services.erasing import Grounds, erase
-from tests.admin.conftest import person, reveal, text, url
+from tests.admin.conftest import SECRET, person, reveal, text, url
 from tests.buying import CUSTOMER, INSTRUCTIONS, PURPOSE, REASON, Bought, asked_for
 from tests.buying import bought as bought
 from tests.buying import selling as selling
@@ -283,6 +283,53 @@ def test_more_than_a_browser_waits_for_is_refused(
     response = auditor.post(url("export"), {"start": "2026-03-02", "reason": "Audit"})
     assert response.status_code == 422
     assert "More than 1 sessions fit that" in response.content.decode()
+
+
+def test_a_bundle_with_what_is_personal_reveals_its_sessions_to_who_makes_it(
+    auditor: Client, officer: Client, bought: Bought, shopped: OpenedSession
+) -> None:
+    """A9: everybody who looks at one of them sees to whom it is shown, until when."""
+    form = {"sessions": f"{bought.session_id} {shopped.session_id}", "reason": "Complaint 12"}
+    bundle_of(officer.post(url("export"), form))
+    assert "revealed" not in text(auditor, url("change", shopped.session_id)), "nothing personal was asked for"
+    assert "She drinks tea" not in text(officer, url("change", bought.session_id))
+    raw = bundle_of(officer.post(url("export"), {**form, "personal": "yes"}))
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        assert PURPOSE.encode() in archive.read(f"sessions/{bought.session_id}/artifact.json")
+        assert SECRET.encode() in archive.read(f"sessions/{shopped.session_id}/chain.json")
+    who = officer.session["_auth_user_id"]
+    for one in (bought, shopped):
+        seen = words(text(auditor, url("change", one.session_id)))
+        assert f"revealed Staff {who} sees what was said, what is known of the customer, what the agent kept" in seen
+        assert "Content revealed" in text(auditor, url("timeline", one.session_id))
+        assert "Complaint 12" not in text(auditor, url("timeline", one.session_id))
+        assert "Complaint 12" in text(officer, url("timeline", one.session_id))
+
+
+def test_who_may_not_reveal_gets_no_bundle_with_what_is_personal(
+    auditor: Client, officer: Client, shopped: OpenedSession
+) -> None:
+    form = {"sessions": str(shopped.session_id), "reason": "Audit", "personal": "yes"}
+    before = selectors.read_head(shopped.session_id).head_seq
+    assert auditor.post(url("export"), form).status_code == 403
+    assert selectors.read_head(shopped.session_id).head_seq == before
+    assert 'name="personal"' not in text(auditor, url("export"))
+    told = words(text(officer, url("export")))
+    assert "Each session is revealed to you for 10 minutes. Its history says so" in told
+
+
+def test_a_reason_with_a_cards_number_reveals_nothing_and_is_not_repeated(
+    officer: Client, shopped: OpenedSession
+) -> None:
+    before = selectors.read_head(shopped.session_id).head_seq
+    form = {"sessions": str(shopped.session_id), "reason": "4111 1111 1111 1111", "personal": "yes"}
+    response = officer.post(url("export"), form)
+    assert response.status_code == 422
+    page = response.content.decode()
+    assert "Leave out what looks like a card’s number" in page
+    assert "4111" not in page
+    assert 'name="personal" value="yes" aria-describedby="id_personal_help" checked' in page
+    assert selectors.read_head(shopped.session_id).head_seq == before
 
 
 def test_the_form_keeps_what_was_typed_as_text(auditor: Client, bought: Bought) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import zipfile
 from typing import Any
 
 import pytest
@@ -89,6 +90,22 @@ def test_who_sees_what_reads_well_on_any_screen(officer: Browser, shop: str, sai
     officer.open(address(shop, "version_at", said, 2))
     assert officer.barriers() == []
     officer.shot("revealed-version")
+
+
+def test_a_bundle_with_what_people_said_reveals_it_to_who_makes_it(
+    officer: Browser, shop: str, said: uuid.UUID
+) -> None:
+    officer.open(f"{address(shop, 'export')}?sessions={said}")
+    officer.fill(reason="Complaint 12")
+    officer.page.get_by_label("With what is personal").check()
+    assert officer.barriers() == []
+    officer.shot("export-personal")
+    with officer.page.expect_download() as download:
+        officer.page.get_by_role("button", name="Download bundle").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert SECRET.encode() in archive.read(f"sessions/{said}/chain.json")
+    officer.open(address(shop, "change", said))
+    assert "revealed to you what was said, what is known of the customer" in " ".join(officer.text.split())
 
 
 def test_of_another_tab_nothing_is_left_for_the_next_person(officer: Browser, shop: str, said: uuid.UUID) -> None:
