@@ -189,11 +189,6 @@ def check_leaf(written: bytes, *, run_id: str, event_count: int, head_hash: str)
     return leaf
 
 
-def wrap_artifact(artifact: bytes) -> bytes:
-    """Write the protocol's answer around an artifact (contract item 78), canonical as well."""
-    return b'{"data":' + artifact + b',"ok":true}'
-
-
 def _envelope(first_event: bytes, last_event: bytes, hashes: Sequence[str], public_key: bytes) -> dict[str, JSON]:
     """Collect what the envelope says from the events, which are the only source of it."""
     first, last = _event(first_event), _event(last_event)

@@ -70,25 +70,6 @@ class Frontier:
         """Compute the tree's root."""
         return _join(self.hashes) if self.hashes else EMPTY_ROOT
 
-    def append(self, leaf_hash: bytes) -> Frontier:
-        """Return the frontier with one leaf more. To store the new nodes as well, use ``grow``."""
-        return grow(self, [leaf_hash])[0]
-
-    def to_json(self) -> list[int | str]:
-        """Write it as a list: the size, then the hashes in hex."""
-        return [self.size, *(one.hex() for one in self.hashes)]
-
-    @classmethod
-    def from_json(cls, written: Any) -> Frontier:
-        """Read what ``to_json`` wrote. Raises InvalidValue for anything else."""
-        if type(written) is not list or not written or type(written[0]) is not int:
-            raise InvalidValue("", "is not a frontier: a list of a size and hashes")
-        try:
-            hashes = tuple(bytes.fromhex(one) for one in written[1:])
-        except (TypeError, ValueError):
-            raise InvalidValue("", "is not a frontier: its hashes are not hex") from None
-        return cls(written[0], hashes)
-
 
 def grow(frontier: Frontier, leaf_hashes: Iterable[bytes]) -> tuple[Frontier, list[Node]]:
     """Add leaves to a tree: the new frontier and every node that became complete, leaves among them, in that order.
@@ -137,18 +118,6 @@ class Plan:
                 found.append(bytes(one))
             made.append(_join(found))
         return made
-
-
-def root_plan(size: int) -> Plan:
-    """Plan the root of a tree with at least one leaf: one hash."""
-    _check(1 <= size <= MAX_SIZE, "size", size)
-    return Plan((_cover(0, size),))
-
-
-def frontier_plan(size: int) -> Plan:
-    """Plan the frontier of a tree: its hashes, largest subtree first."""
-    _check(0 <= size <= MAX_SIZE, "size", size)
-    return Plan(tuple((place,) for place in _cover(0, size)))
 
 
 def inclusion_plan(index: int, size: int) -> Plan:
@@ -202,11 +171,6 @@ def inclusion_proof(index: int, size: int, read: ReadNodes) -> list[bytes]:
 def consistency_proof(old: int, new: int, read: ReadNodes) -> list[bytes]:
     """Make a consistency proof from stored nodes; ``read`` is called once at most. See ``consistency_plan``."""
     return _fetched(consistency_plan(old, new), read)
-
-
-def stored_frontier(size: int, read: ReadNodes) -> Frontier:
-    """Read the frontier of a tree of this size back from its stored nodes; ``read`` is called once at most."""
-    return Frontier(size, tuple(_fetched(frontier_plan(size), read)))
 
 
 def verify_inclusion(index: int, size: int, leaf_hash: bytes, proof: Sequence[bytes], root: bytes) -> bool:

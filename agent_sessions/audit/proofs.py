@@ -5,20 +5,18 @@ Two spellings: members of an artifact's ``inclusion`` (JSON), and the text of C2
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from agent_sessions.audit.merkle import leaf_hash, verify_inclusion
-from agent_sessions.audit.notes import MAX_NOTE, Checkpoint, hash_lines, parse_checkpoint, parse_note, read_hashes
+from agent_sessions.audit.notes import Checkpoint, hash_lines, parse_checkpoint, parse_note
 from agent_sessions.audit.shapes import PROOF, shape_problems
 from agent_sessions.crypto.canonical import JSON, canonical_bytes
 from agent_sessions.crypto.encoding import from_base64, to_base64
 from agent_sessions.exceptions import NoteRefused
 
 _TEXT_TYPE: Final = "c2sp.org/tlog-proof@v1"
-_INDEX: Final = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +74,4 @@ def read_proof(document: Mapping[str, Any]) -> LogProof:
     proof = LogProof(document["leaf_index"], hashes, document["checkpoint"])
     if proof.head.size != document["tree_size"]:
         raise NoteRefused("the tree_size of a proof is not that of its checkpoint")
-    return proof
-
-
-def read_text(text: str) -> LogProof:
-    """Read C2SP tlog-proof; an ``extra`` line is read over. Raises NoteRefused for anything malformed."""
-    if len(text) > 2 * MAX_NOTE:
-        raise NoteRefused(f"a proof has more than {2 * MAX_NOTE} characters")
-    head, blank, checkpoint = text.partition("\n\n")
-    kind, *lines = head.split("\n")
-    if lines and lines[0].startswith("extra "):
-        del lines[0]
-    found = _INDEX.fullmatch(lines[0]) if lines else None
-    if kind != _TEXT_TYPE or not blank or not found:
-        raise NoteRefused(f"a proof begins with {_TEXT_TYPE} and its index and ends with a checkpoint; this does not")
-    proof = LogProof(int(found[1]), tuple(read_hashes(lines[1:])), checkpoint)
-    parse_checkpoint(parse_note(checkpoint).text)
     return proof

@@ -45,11 +45,6 @@ class Dependents:
     def sessions(self) -> int:
         return sum(self.content.values())
 
-    @property
-    def none(self) -> bool:
-        """Whether the master key can go, and nobody notices."""
-        return not (self.sessions or self.site_keys or self.live_tokens)
-
 
 @dataclass(frozen=True, slots=True)
 class KeyEpoch:
@@ -70,9 +65,6 @@ class KeyEpoch:
 
     def is_overdue(self, now: datetime) -> bool:
         return self.destroy_by is not None and now >= self.destroy_by
-
-    def needs_rotation(self, now: datetime) -> bool:
-        return self.status == "active" and self.rotate_by is not None and now >= self.rotate_by
 
 
 def wrapping_masters() -> list[str]:

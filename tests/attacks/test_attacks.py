@@ -18,7 +18,7 @@ import time_machine as clocks
 from django.utils import timezone
 
 from agent_sessions import services
-from agent_sessions.audit.merkle import stored_frontier
+from agent_sessions.audit.merkle import Frontier, grow
 from agent_sessions.audit.notes import Checkpoint, sign_checkpoint
 from agent_sessions.audit.submissions import Submission, head_file
 from agent_sessions.audit.vkeys import SIGNS, NoteKey
@@ -26,7 +26,6 @@ from agent_sessions.crypto.signing import sign
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.models import Artifact, LogGeneration, LogLeaf, LogNode, Session, SiteKey, TreeHead
-from agent_sessions.selectors._log import read_nodes
 from agent_sessions.services._log_tree import NewLeaf, append_leaves
 from agent_sessions.services.artifacts import seal_artifact
 from agent_sessions.services.keys import active_site_key, site_key_secret
@@ -147,7 +146,8 @@ def test_a_session_is_deleted_with_its_leaf_and_the_heads_over_it(shop: Shop, op
         LogLeaf.objects.filter(session=one, index=size).delete()
         for level in range(1, newest.size.bit_length()):
             LogNode.objects.filter(level=level, index__gte=size >> level).delete()
-        frontier = stored_frontier(size, partial(read_nodes, 1))
+        left = LogLeaf.objects.order_by("index").values_list("hash", flat=True)
+        frontier, _ = grow(Frontier(), map(bytes, left))
         LogGeneration.objects.update(size=size, frontier=[one.hex() for one in frontier.hashes])
     next(shop.exported.rglob(head_file(newest.size))).unlink()
     assert shop.codes() == {"log_truncated"}

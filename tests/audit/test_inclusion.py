@@ -27,7 +27,7 @@ from agent_sessions.audit.notes import (
     read_hashes,
     sign_checkpoint,
 )
-from agent_sessions.audit.proofs import Inclusion, LogProof, read_text
+from agent_sessions.audit.proofs import Inclusion, LogProof
 from agent_sessions.audit.verify import main, verify_artifact
 from agent_sessions.audit.vkeys import COSIGNS, SIGNS, NoteKey
 from agent_sessions.crypto.canonical import canonical_bytes
@@ -86,7 +86,7 @@ def test_a_logged_session_is_found_with_its_witness() -> None:
     found = verify_artifact(logged_artifact(7), [SITE_PUBLIC], log=TRUST)
     assert (found.ok, found.trusted, found.problems) == (True, True, [])
     assert found.logged == Logged(ORIGIN, 3, 7, True, ((WITNESS_KEY.name, WITNESSED_AT + 7),))
-    assert read_text((LOG / "shopping.tlog-proof").read_text()).proves(leaves()[3])
+    assert inclusion(7).proof.proves(leaves()[3])
 
 
 def test_without_a_log_key_the_proof_is_checked_by_itself_only() -> None:

@@ -133,15 +133,11 @@ def test_a_proof_proves_its_leaf_and_no_other(proof: LogProof) -> None:
     assert not LogProof(1, proof.hashes[:1], proof.checkpoint).proves(SESSION)
 
 
-def test_both_spellings_of_a_proof_are_read_as_they_were_written(proof: LogProof) -> None:
+def test_both_spellings_of_a_proof_say_all_of_it(proof: LogProof) -> None:
     assert proofs.read_proof(json.loads(json.dumps(proof.to_json()))) == proof
-    text = proof.to_text()
-    assert text.startswith("c2sp.org/tlog-proof@v1\nindex 1\n")
-    assert text.endswith("\n\n" + proof.checkpoint)
-    assert proofs.read_text(text) == proof
-    assert proofs.read_text(text.replace("index", "extra Zm9v\nindex", 1)) == proof
-    alone = LogProof(0, (), NOTE)
-    assert proofs.read_text(alone.to_text()) == alone
+    first, last = map(to_base64, proof.hashes)
+    assert proof.to_text() == f"c2sp.org/tlog-proof@v1\nindex 1\n{first}\n{last}\n\n{proof.checkpoint}"
+    assert LogProof(0, (), NOTE).to_text() == f"c2sp.org/tlog-proof@v1\nindex 0\n\n{NOTE}"
 
 
 @pytest.mark.parametrize(
@@ -160,19 +156,3 @@ def test_both_spellings_of_a_proof_are_read_as_they_were_written(proof: LogProof
 def test_what_is_no_proof(proof: LogProof, members: dict[str, Any]) -> None:
     with pytest.raises(NoteRefused):
         proofs.read_proof({**proof.to_json(), **members})
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("@v1", "@v2"),
-        ("index 1", "index 01"),
-        ("index 1\n", ""),
-        ("\n\n", "\n"),
-        ("=\n", "\n"),
-        ("index", "extra\nindex"),
-    ],
-)
-def test_what_is_no_proof_in_text(proof: LogProof, old: str, new: str) -> None:
-    with pytest.raises(NoteRefused):
-        proofs.read_text(proof.to_text().replace(old, new, 1))

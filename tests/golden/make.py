@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agent_sessions.audit.artifact import Opening, Seal, build_artifact, make_seal, wrap_artifact
+from agent_sessions.audit.artifact import Opening, Seal, build_artifact, make_seal
 from agent_sessions.audit.events import CREATED, ENDED, build_event, event_hash, format_time
 from agent_sessions.crypto.commitments import commitment, salt_for
 from agent_sessions.crypto.encoding import to_base64
@@ -149,7 +149,7 @@ def goldens() -> dict[str, bytes]:
         "shopping.json": bought.artifact((2, "params.note"), (1, "purpose"), (2, "patch")),
         "withheld.json": bought.artifact((2, "patch")),
         "empty.json": nothing.artifact(),
-        "empty-answer.json": wrap_artifact(nothing.artifact()),
+        "empty-answer.json": b'{"data":%b,"ok":true}' % nothing.artifact(),
         "site-key.txt": public_key_text(SITE_PUBLIC).encode() + b"\n",
         "site-key.pem": pem.encode(),
     }

@@ -12,7 +12,6 @@ from django.core.management import CommandError
 from agent_sessions import selectors, services
 from agent_sessions.audit.merkle import verify_consistency
 from agent_sessions.audit.notes import open_checkpoint, read_hashes
-from agent_sessions.audit.proofs import read_text
 from agent_sessions.audit.vkeys import read_vkey
 from agent_sessions.models import LogGeneration
 from agent_sessions.services import _log_sinks
@@ -88,12 +87,13 @@ def test_proofs_are_written_as_verifiers_read_them(opened: Any, ended: Any) -> N
     newest = open_checkpoint(run("log_proof", "--head").out, keys).checkpoint
     first = open_checkpoint(run("log_proof", "--head", "3", "--generation", "1").out, keys).checkpoint
 
-    proof = read_text(run("log_proof", str(ended.session_id), "--text").out)
+    text = run("log_proof", str(ended.session_id), "--text").out
     document = json.loads(run("log_proof", str(ended.session_id)).out)
     hashes = read_hashes(run("log_proof", "--consistency", "3", "4").out.splitlines())
 
     assert (first.size, newest.size) == (3, 4)
-    assert proof == selectors.log_inclusion(ended.session_id).proof
+    proof = selectors.log_inclusion(ended.session_id).proof
+    assert text == proof.to_text()
     assert proof.head == newest
     assert document == json.loads(services.get_artifact(ended.session_id))["inclusion"]
     assert verify_consistency(3, 4, first.root, newest.root, hashes)

@@ -12,8 +12,11 @@ from django.db.models import QuerySet
 
 from agent_sessions.crypto.key_files import add_master_key
 from agent_sessions.models import SessionKey, SiteKey
+from agent_sessions.selectors import Dependents
 
 FILE = "agent_sessions.conf.file_key_provider"
+NOTHING = Dependents(content={}, personal={}, site_keys={}, live_tokens=0)
+"""What hangs on a master key that can go."""
 
 
 @pytest.fixture

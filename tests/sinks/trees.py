@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from agent_sessions.audit.merkle import Frontier, Node, consistency_plan, grow, leaf_hash, stored_frontier
+from agent_sessions.audit.merkle import Frontier, consistency_plan, grow, leaf_hash
 from agent_sessions.audit.notes import Checkpoint, sign_checkpoint
 from agent_sessions.audit.submissions import Submission
 from agent_sessions.audit.vkeys import SIGNS, NoteKey
@@ -24,12 +24,15 @@ class Tree:
         self._story, self._leaves = story, leaves
 
     @cached_property
+    def _hashes(self) -> list[bytes]:
+        return [leaf_hash(f"{self._story}{n}".encode()) for n in range(self._leaves)]
+
+    @cached_property
     def nodes(self) -> dict[tuple[int, int], bytes]:
-        made: list[Node] = grow(Frontier(), (leaf_hash(f"{self._story}{n}".encode()) for n in range(self._leaves)))[1]
-        return {(node.level, node.position): node.hash for node in made}
+        return {(node.level, node.position): node.hash for node in grow(Frontier(), self._hashes)[1]}
 
     def head(self, size: int) -> Checkpoint:
-        return Checkpoint(self.key.name, size, stored_frontier(size, lambda _: self.nodes).root())
+        return Checkpoint(self.key.name, size, grow(Frontier(), self._hashes[:size])[0].root())
 
     def submission(self, old: int, new: int) -> Submission:
         """The head of ``new`` leaves, with the proof from ``old``."""
