@@ -65,6 +65,7 @@ def _overview() -> list[tuple[str, ...]]:
 
     from agent_sessions.admin.dashboard import PERIODS, edges_of
     from agent_sessions.selectors import activity
+    from agent_sessions.selectors.divergence import agreement
 
     now = timezone.now()
     edges = {period: edges_of(period, now) for period in PERIODS}
@@ -73,6 +74,7 @@ def _overview() -> list[tuple[str, ...]]:
         "failures": lambda times: activity.failures_between(times[0], times[-1]),
         "approvals": lambda times: activity.approval_waits(times[0], times[-1]),
         "alarms": lambda _: activity.alarms(now),
+        "what does not agree": lambda _: agreement(),
         "backlog of the purge": lambda _: activity.purge_backlog(now),
     }
     return [

@@ -19,9 +19,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from agent_sessions.admin import wording
+from agent_sessions.admin.agreement import Agreeing
 from agent_sessions.admin.charts import Chart, Series, columns_chart
 from agent_sessions.conf import settings
-from agent_sessions.domain.lifecycle import Status
 from agent_sessions.domain.text import clipped
 from agent_sessions.selectors import activity
 from agent_sessions.selectors.activity import Activity, Cell, Waits
@@ -67,6 +67,7 @@ class Dashboard:
         period = request.GET.get("period", "")
         period = period if period in PERIODS else "day"
         now = timezone.now()
+        agreeing = Agreeing(self._admin, request, now)
         return TemplateResponse(
             request,
             "admin/agent_sessions/session/dashboard.html",
@@ -80,6 +81,8 @@ class Dashboard:
                 "periods": [{"name": name, "title": title, "here": name == period} for name, title in PERIODS.items()],
                 "period": PERIODS[period],
                 **_told(period, now, list_url),
+                "alarms": [*agreeing.alarms(), *_late(now)],
+                "agreement": agreeing.told(),
             },
         )
 
@@ -122,7 +125,6 @@ def _told(period: str, now: datetime, list_url: str) -> dict[str, Any]:
         ],
         "waits": _waits(waits),
         "waiting_url": f"{list_url}?approval=waiting",
-        "alarms": _alarms(now, list_url),
         "backlog": [
             {"rule": clipped(one.rule.name, 60), "class": one.rule.data_class,
              "due": wording.at_least(one.due, cut=one.due == activity.MOST_COUNTED),
@@ -240,18 +242,17 @@ def _waits(waits: Waits) -> dict[str, Any]:
     }
 
 
-def _alarms(now: datetime, list_url: str) -> list[dict[str, Any]]:
+def _late(now: datetime) -> list[dict[str, Any]]:
+    """Tell what the jobs are late with."""
     found = activity.alarms(now)
     told = (
-        (found.quarantined, _("quarantined: what is stored differs from their history"),
-         f"{list_url}?status={Status.QUARANTINED.value}"),
-        (found.overdue, _("past the deadline and not ended by a job: is expire_sessions running?"), ""),
-        (found.unheard_steps, _("steps not heard of again: is resolve_unknown_steps running?"), ""),
-        (found.heads, _("tree heads of the log that no sink has: is sequence_log running, are the sinks there?"), ""),
-    )  # fmt: skip
+        (found.overdue, _("past the deadline and not ended by a job: is expire_sessions running?")),
+        (found.unheard_steps, _("steps not heard of again: is resolve_unknown_steps running?")),
+        (found.heads, _("tree heads of the log that no sink has: is sequence_log running, are the sinks there?")),
+    )
     return [
-        {"count": wording.at_least(count, cut=count == activity.MOST_COUNTED), "text": text, "href": href}
-        for count, text, href in told
+        {"count": wording.at_least(count, cut=count == activity.MOST_COUNTED), "text": text}
+        for count, text in told
         if count
     ]
 

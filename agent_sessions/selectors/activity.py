@@ -16,7 +16,7 @@ from django.db.models import Case, Count, IntegerField, QuerySet, Value, When
 
 from agent_sessions.conf import settings
 from agent_sessions.domain.approvals import WAITING
-from agent_sessions.domain.lifecycle import LIVE, Status
+from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.domain.retention import RetentionRule
 from agent_sessions.models import Approval, AuditEvent, CheckoutHandoff, Checkpoint, Session, TreeHead
 from agent_sessions.selectors.finding import STEP, code_of, first_id, opened_between
@@ -71,9 +71,8 @@ class Waits(msgspec.Struct, frozen=True):
 
 
 class Alarms(msgspec.Struct, frozen=True):
-    """What somebody has to look at, each up to a limit: sessions found damaged, and work that jobs are late with."""
+    """Work that jobs are late with, each up to a limit."""
 
-    quarantined: int
     overdue: int
     unheard_steps: int
     heads: int
@@ -145,11 +144,10 @@ def approval_waits(start: datetime, end: datetime) -> Waits:
 
 
 def alarms(now: datetime) -> Alarms:
-    """Count what somebody has to look at; each by an index that holds little else."""
+    """Count what the jobs are late with; each by an index that holds little else."""
     late = now - _LATE
     live = [status.value for status in LIVE]
     return Alarms(
-        _up_to(Session.objects.filter(status=Status.QUARANTINED.value)),
         _up_to(Session.objects.filter(status__in=live, expires_at__lte=late)),
         _up_to(Checkpoint.objects.filter(outcome="started", due_at__lte=late)),
         _up_to(TreeHead.objects.filter(exported_at__isnull=True, created_at__lte=late)) if settings.log_sinks else 0,

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 from django.db import transaction
 from django.db.models import Case, Max, Sum, Value, When
 from django.db.models.functions import Coalesce, Length
@@ -16,15 +17,16 @@ from agent_sessions.exceptions import SessionDamaged
 from agent_sessions.models import Session, SessionVersion
 from agent_sessions.selectors import _cache, _rows
 from agent_sessions.selectors._heads import get_session, read_head
+from agent_sessions.selectors.divergence import REPAIRED, CheckRun, known_since
 from agent_sessions.selectors.verification import DERIVED, SessionReport, verify_session
 from agent_sessions.services._commit import commit, in_any_standing
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._payment_data import require_no_payment_data
 from agent_sessions.services._quarantine import quarantine
 from agent_sessions.services._texts import sealed_note
+from agent_sessions.services.site_events import record
 from agent_sessions.types import JSONValue
 
-REPAIRED: Final = "session.repaired"
 RELEASED: Final = "session.released"
 _SIZE = Length("patch") + Coalesce(Length("personal_patch"), 0)
 
@@ -35,6 +37,17 @@ def quarantine_damaged(report: SessionReport) -> bool:
         return False
     first = report.problems[0]
     return quarantine(report.session_id, f"{first.where} {first.message}")
+
+
+def record_check(kind: str, run: CheckRun, *, actor: Actor = SYSTEM) -> None:
+    """Put into the site's own chain that everything was checked, how far, and what was found.
+
+    ``kind`` is one of ``selectors.divergence``. What the check before found already keeps its time. Raises SessionBusy.
+    """
+    known = known_since(kind)
+    for one in run.found:
+        one.since = min(one.since, known.get(one.about, one.since))
+    record(kind, actor, msgspec.to_builtins(run))
 
 
 def repair_session(session_id: uuid.UUID, *, actor: Actor = SYSTEM, note: str = "") -> SessionReport:

@@ -16,7 +16,9 @@ from agent_sessions.audit.vkeys import COSIGNS, SIGNS, NoteKey, read_vkey
 from agent_sessions.conf import settings
 from agent_sessions.exceptions import InvalidValue, KeyProblem
 from agent_sessions.management.base import SessionsCommand
+from agent_sessions.selectors.divergence import LOG_CHECKED, CheckRun
 from agent_sessions.selectors.fsck import Counted, Finding, Sources, Waiting, check_log
+from agent_sessions.services.integrity import record_check
 from agent_sessions.sinks import configured_sinks
 
 WRONG_USE: Final = 2
@@ -25,8 +27,8 @@ WRONG_USE: Final = 2
 class Command(SessionsCommand):
     help = (
         "Rebuild every generation of the log from its leaves, compare all tree heads with it, hash every event again, "
-        "and name what is missing, changed, truncated or not in the log. Changes nothing. Exit status: 0 good, "
-        "1 something was found, 2 wrong use."
+        "and name what is missing, changed, truncated or not in the log. Changes nothing; with --record one event is "
+        "added that tells of it. Exit status: 0 good, 1 something was found, 2 wrong use."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -51,21 +53,30 @@ class Command(SessionsCommand):
             "--max-age", type=int, default=900, metavar="SECONDS",
             help="how long an event may wait for the log and its head (default: 900)",
         )  # fmt: skip
+        parser.add_argument(
+            "--record", action="store_true",
+            help="put into the site's own chain what was found: the overview in the admin tells of it",
+        )  # fmt: skip
         parser.add_argument("--json", action="store_true", help="a JSON document on each line, what was counted last")
 
     def handle(self, *args: Any, **options: Any) -> None:
         sources = _sources(options)
-        counted, found, now = Counted(), 0, timezone.now()
+        counted, now = Counted(), timezone.now()
+        run = CheckRun(now)
         patience = timedelta(seconds=options["max_age"])
         for finding in check_log(sources, counted, now=now, patience=patience, tell=self.stderr.write):
-            found += 1
+            run.add(finding.about, finding.code, session=finding.session)
             self.stdout.write(json.dumps(_as_json(finding)) if options["json"] else str(finding))
+        if options["record"]:
+            run.sessions, run.events, run.leaves = counted.sessions, counted.events, sum(counted.logs.values())
+            run.heads = sum(heads for source, heads in counted.heads.items() if source)
+            record_check(LOG_CHECKED, run)
         if options["json"]:
-            self.stdout.write(json.dumps({"findings": found, **asdict(counted)}, default=datetime.isoformat))
+            self.stdout.write(json.dumps({"findings": run.findings, **asdict(counted)}, default=datetime.isoformat))
         else:
             self._report(counted, now, sources)
-            self.stdout.write(f"{found} findings" if found else "Good.")
-        if found:
+            self.stdout.write(f"{run.findings} findings" if run.findings else "Good.")
+        if run.findings:
             raise SystemExit(1)
 
     def _report(self, counted: Counted, now: datetime, sources: Sources) -> None:
