@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from agent_sessions import selectors, services
 from agent_sessions.models import Approval
 from agent_sessions.services import OpenedSession, Requested
 from agent_sessions.store import NeedsHuman
+from tests.store import shop as stock
 from tests.store.calling import call, head, state
 
 POLICIES = (NeedsHuman(name="large-orders", capabilities=("checkout",), over=2000),)
 REASON = "It costs more than you usually spend."
 WINDOW_EXPIRED = "Approval window expired. Consumer must re-authorize."
+
+
+@pytest.fixture
+def asking(shop: stock.Shelf, configure: Any) -> stock.Shelf:
+    """A shop that wants a person for carts of more than 20.00, and lets sessions go on after the checkout."""
+    configure(POLICIES="tests.services.asking.POLICIES", END_ON_HANDOFF=False)
+    return shop
 
 
 def cart_of(opened: Any, **facts: Any) -> OpenedSession:

@@ -25,6 +25,7 @@ from tests.conftest import MORNING
 from tests.services.asking import (
     REASON,
     ask,
+    asking,
     cart_of,
     event,
     granted,
@@ -35,21 +36,15 @@ from tests.services.asking import (
     status,
     stored,
 )
-from tests.store import shop as stock
 from tests.store.calling import call, head, last_event
 from tests.stored import everything_stored
 from tests.tampering import Tamper
 
 pytestmark = pytest.mark.django_db
+__all__ = ["asking"]
 STAFF = Actor("staff", "17")
 MINUTE = timedelta(minutes=1)
 ANSWERS = (services.grant_approval, services.reject_approval, services.escalate_approval)
-
-
-@pytest.fixture
-def asking(shop: stock.Shelf, configure: Any) -> stock.Shelf:
-    configure(POLICIES="tests.services.asking.POLICIES", END_ON_HANDOFF=False)
-    return shop
 
 
 def test_the_words_for_where_it_stands_are_the_same_everywhere() -> None:

@@ -12,19 +12,13 @@ from agent_sessions.exceptions import AgentSessionsError, AnswerRefused, Approva
 from agent_sessions.models import Approval, CheckoutHandoff
 from agent_sessions.services import Answer
 from tests.faults.support import at_once, half_done
-from tests.services.asking import ask, cart_of, granted, kinds, pointer, status, stored
-from tests.store import shop as stock
+from tests.services.asking import ask, asking, cart_of, granted, kinds, pointer, status, stored
 from tests.store.calling import call, quantities
 
 pytestmark = pytest.mark.django_db(transaction=True)
+__all__ = ["asking"]
 ROUNDS = range(4)
 CHECKOUT = partial(call, "checkout")
-
-
-@pytest.fixture
-def asking(shop: stock.Shelf, configure: Any) -> stock.Shelf:
-    configure(POLICIES="tests.services.asking.POLICIES", END_ON_HANDOFF=False)
-    return shop
 
 
 def test_of_a_yes_and_a_no_one_counts(asking: Any, opened: Any) -> None:
