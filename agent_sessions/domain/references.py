@@ -6,8 +6,10 @@ A reference is a kind and an id: ``item:MUG-1``, ``voucher:SPRING``. Ids that ar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from agent_sessions.domain.values import MAX_KEY_LENGTH
 from agent_sessions.types import JSONValue, Patch, State
@@ -21,6 +23,9 @@ LINES: Final = ("shopping", "lines")
 HOLDS: Final = ("inventory", "holds")
 PAST: Final = "past-"
 """What the references of an ended session begin with."""
+_MOST_SINCE: Final = 64
+_Name = tuple[str, str]
+"""Kind and id."""
 
 
 def reference(kind: str, name: str) -> str:
@@ -39,45 +44,84 @@ def references(state: State) -> frozenset[str]:
     return frozenset(reference(kind, name) for kind, name in _names(state))
 
 
-def moved_references(before: State, after: State, patch: Patch) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return which references a change of ``before`` into ``after`` by ``patch`` has added and removed, in order."""
-    if "shopping" not in patch and "inventory" not in patch:
-        return (), ()
+def newly_named(before: State, after: State, patch: Patch) -> tuple[str, ...]:
+    """Return what ``patch`` names in ``after`` and did not in ``before``, which it changed; in order.
+
+    Something else in the session may have referred to it all the time.
+    """
+    if not _may_move(patch):
+        return ()
+    new = set(_names(_named(after, patch))).difference(_names(_named(before, patch)))
+    return tuple(sorted(reference(kind, name) for kind, name in new))
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """How often a state refers to each of the things that it depends on: ``whole`` and, to be added, ``since``.
+
+    A state shares ``whole`` with those that come of it, so that a change costs by what it moves and not by the size of
+    the cart.
+    """
+
+    whole: Mapping[_Name, int]
+    since: Mapping[_Name, int]
+
+    @classmethod
+    def of(cls, state: State) -> References:
+        return cls(Counter(_names(state)), {})
+
+    def followed_by(self, gone: Iterable[_Name], come: Iterable[_Name]) -> References:
+        since = {**self.since}
+        for name in come:
+            since[name] = since.get(name, 0) + 1
+        for name in gone:
+            since[name] = since.get(name, 0) - 1
+        if len(since) < _MOST_SINCE:
+            return References(self.whole, since)
+        whole = Counter(self.whole)
+        whole.update(since)
+        return References(+whole, {})
+
+    def __contains__(self, name: _Name) -> bool:
+        return self.whole.get(name, 0) + self.since.get(name, 0) > 0
+
+
+class Moved(NamedTuple):
+    """What a state refers to, if that has been counted, and which references a change has added and removed."""
+
+    references: References | None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+def moved_references(known: References | None, before: State, after: State, patch: Patch) -> Moved:
+    """Return what a change of ``before``, which refers to what is ``known``, into ``after`` by ``patch`` has moved."""
+    if not _may_move(patch):
+        return Moved(known)
     # Only what the patch names can have moved, and most changes move nothing.
-    had, has = _names(_named(before, patch)), _names(_named(after, patch))
+    had, has = [*_names(_named(before, patch))], [*_names(_named(after, patch))]
     if had == has:
-        return (), ()
-    # What the rest refers to as well is neither new nor gone. It is the same before and after.
-    moved = tuple(name for kind, name in had ^ has if kind == ITEM)
-    kept = {(ITEM, item) for item in _others(before, patch, moved)} if moved else set()
-    added = sorted(reference(kind, name) for kind, name in has - had - kept)
-    removed = sorted(reference(kind, name) for kind, name in had - has - kept)
-    return tuple(added), tuple(removed)
+        return Moved(known)
+    known = known or References.of(before)
+    left = known.followed_by(had, has)
+    # What the rest refers to as well is neither new nor gone.
+    added = sorted(reference(*name) for name in {*has} if name not in known)
+    removed = sorted(reference(*name) for name in {*had} if name not in left)
+    return Moved(left, tuple(added), tuple(removed))
 
 
-def _names(state: State) -> frozenset[tuple[str, str]]:
-    """Return kind and id of what a state depends on."""
-    items = {str(one.get("item", "")) for one in (*_entries(state, *LINES), *_entries(state, *HOLDS)) if _counts(one)}
-    vouchers = _map(_map(state.get("shopping")).get("vouchers"))
-    return frozenset([(ITEM, item) for item in items if item] + [(VOUCHER, code) for code in vouchers])
+def _may_move(patch: Patch) -> bool:
+    return "shopping" in patch or "inventory" in patch
 
 
-def _others(state: State, patch: Patch, items: tuple[str, ...]) -> Iterator[str]:
-    """Say which of ``items`` stand in lines and holds that ``patch`` does not name, as often as they do."""
-    for name, field in (LINES, HOLDS):
-        changed = patch.get(name, {})
-        changed = changed.get(field, {}) if isinstance(changed, dict) else None
-        if not isinstance(changed, dict):
-            continue
-        for key, entry in _map(_map(state.get(name)).get(field)).items():
-            # Of a large cart nearly all fail the first question, so it is the cheapest.
-            if isinstance(entry, dict) and entry.get("item") in items and key not in changed and _counts(entry):
-                yield str(entry["item"])
-
-
-def _counts(entry: dict[str, JSONValue]) -> bool:
-    """Tell a line, or a hold that is still one, from a hold that was released."""
-    return "released_at" not in entry
+def _names(state: State) -> Iterator[_Name]:
+    """Say kind and id of what a state depends on, as often as it refers to it."""
+    for entry in (*_entries(state, *LINES), *_entries(state, *HOLDS)):
+        item = entry.get("item")
+        if item and "released_at" not in entry:  # a hold that was released is none
+            yield ITEM, str(item)
+    for code in _map(_map(state.get("shopping")).get("vouchers")):
+        yield VOUCHER, code
 
 
 def _named(state: State, patch: Patch, levels: int = 3) -> State:

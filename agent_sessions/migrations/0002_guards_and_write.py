@@ -110,13 +110,17 @@ CREATE FUNCTION agent_sessions_write_1(
     p_canonical bytea, p_hash bytea, p_capability varchar, p_policy_result varchar, p_response_status smallint,
     p_private bytea, p_added varchar[], p_removed varchar[], p_personal_patch bytea, p_personal_snapshot bytea
 ) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    gone varchar;
 BEGIN
-    -- First, because it decides the race and holds the row until the end of the transaction.
+    -- First, because it decides the race and holds the row until the end of the transaction. The deadline is compared so
+    -- that no index has it: a planner that knows nothing of the table yet would take all live sessions for one.
     IF p_version IS NULL THEN
         UPDATE agent_sessions_session s SET head_seq = p_head + 1, head_hash = p_hash,
             updated_at = p_now
         WHERE s.id = p_session
-          AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status IN ('active', 'paused') AND s.expires_at > p_now
+          AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status IN ('active', 'paused')
+          AND s.expires_at - p_now > interval '0'
           AND EXISTS (SELECT 1 FROM agent_sessions_sitekey k WHERE k.id = s.token_key_id AND k.revoked_at IS NULL)
           AND EXISTS (SELECT 1 FROM agent_sessions_sessionkey d WHERE d.session_id = s.id);
     ELSE
@@ -124,7 +128,8 @@ BEGIN
             version = p_version, version_uid = p_uid, updated_at = p_now, schema = p_schema,
             snapshot_version = p_snapshot_version, patch_bytes = p_patch_bytes
         WHERE s.id = p_session AND s.version = p_version - 1
-          AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status = 'active' AND s.expires_at > p_now
+          AND s.head_seq = p_head AND s.head_hash = p_head_hash AND s.status = 'active'
+          AND s.expires_at - p_now > interval '0'
           AND EXISTS (SELECT 1 FROM agent_sessions_sitekey k WHERE k.id = s.token_key_id AND k.revoked_at IS NULL)
           AND EXISTS (SELECT 1 FROM agent_sessions_sessionkey d WHERE d.session_id = s.id);
     END IF;
@@ -136,9 +141,10 @@ BEGIN
             (session_id, number, event_seq, schema, patch, snapshot, personal_patch, personal_snapshot)
         VALUES (p_session, p_version, p_head + 1, p_schema, p_patch, p_snapshot, p_personal_patch,
                 p_personal_snapshot);
-        IF p_removed IS NOT NULL THEN
-            DELETE FROM agent_sessions_sessionreference WHERE session_id = p_session AND ref = ANY (p_removed);
-        END IF;
+        -- One by one, since of an array the planner looks through all that the session refers to.
+        FOREACH gone IN ARRAY coalesce(p_removed, '{}') LOOP
+            DELETE FROM agent_sessions_sessionreference WHERE session_id = p_session AND ref = gone;
+        END LOOP;
         IF p_added IS NOT NULL THEN
             INSERT INTO agent_sessions_sessionreference (session_id, ref)
             SELECT p_session, added FROM unnest(p_added) AS added ON CONFLICT DO NOTHING;

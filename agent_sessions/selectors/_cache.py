@@ -19,6 +19,7 @@ from django.core.cache import caches
 
 from agent_sessions.conf import settings
 from agent_sessions.crypto.sealing import place, seal, unseal
+from agent_sessions.domain.references import References
 from agent_sessions.domain.sizes import slice_sizes, state_size
 from agent_sessions.exceptions import SealBroken
 from agent_sessions.selectors._keys import DataKeys
@@ -40,22 +41,26 @@ class KnownState:
     """A state, never to be changed in place.
 
     ``sizes`` are upper bounds of its slices' sizes, ``size`` is one of its own, ``exact`` the size that it or a state
-    before it was last measured at; all in bytes.
+    before it was last measured at; all in bytes. ``references`` are counted when a change first moves one.
     """
 
     state: State
     sizes: dict[str, int]
     size: int
     exact: int
+    references: References | None = None
 
-    def followed_by(self, state: State, sizes: dict[str, int]) -> KnownState:
+    def followed_by(self, state: State, sizes: dict[str, int], references: References | None) -> KnownState:
         """Return the state that a change made of this one, whose slices are no larger than ``sizes``.
 
         Bounds only grow. Once they have grown by as much as there was, the state is measured again: that costs no more
         than the changes did that made them grow.
         """
-        size = state_size(sizes)
-        return measured(state) if size > 2 * self.exact + 1024 else KnownState(state, sizes, size, self.exact)
+        size, exact = state_size(sizes), self.exact
+        if size > 2 * exact + 1024:
+            sizes = slice_sizes(state)
+            size = exact = state_size(sizes)
+        return KnownState(state, sizes, size, exact, references)
 
 
 def measured(state: State) -> KnownState:

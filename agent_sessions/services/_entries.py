@@ -32,7 +32,7 @@ from agent_sessions.selectors._states import (
     seal_document,
 )
 from agent_sessions.services._write import EventRow, RowChange, VersionRow
-from agent_sessions.types import JSONValue, Patch
+from agent_sessions.types import JSONValue, Patch, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,9 @@ def version_row(
         patch_bytes = head.patch_bytes + len(sealed)
         return VersionRow(number, uid, schema, sealed, None, snapshot_version, patch_bytes), None
     before = before or current(head, keys)
-    after = applied(before, patch)
-    added, removed = moved_references(before.state, after.state, patch)
+    state, sizes = changed(before, patch)
+    moves = moved_references(before.references, before.state, state, patch)
+    after = before.followed_by(state, sizes, moves.references)
     content, personal = split(patch)
     sealed = seal_document(keys, head.session_id, PATCH, number, content)
     said = seal_document(keys, head.session_id, PERSONAL_PATCH, number, personal) if personal else None
@@ -86,18 +87,23 @@ def version_row(
         if about_person:
             kept = seal_document(keys, head.session_id, PERSONAL_SNAPSHOT, number, about_person, level=6)
         snapshot_version, patch_bytes = number, 0
-    row = VersionRow(number, uid, schema, sealed, snapshot, snapshot_version, patch_bytes, added, removed, said, kept)
+    row = VersionRow(
+        number, uid, schema, sealed, snapshot, snapshot_version, patch_bytes, moves.added, moves.removed, said, kept
+    )
     return row, after
 
 
-def applied(before: KnownState, patch: Patch) -> KnownState:
-    """Return the state that a patch makes, if a session may hold it. Raises InvalidValue, LimitExceeded."""
+def changed(before: KnownState, patch: Patch) -> tuple[State, dict[str, int]]:
+    """Return the state that a patch makes, if a session may hold it, and its slices' sizes.
+
+    Raises InvalidValue, LimitExceeded.
+    """
     state = apply_patch(before.state, patch)
     check_shape(patch, state)
     sizes = check_sizes(
         before.sizes, patch, state, max_slice=settings.max_slice_bytes, max_state=settings.max_state_bytes
     )
-    return before.followed_by(state, sizes)
+    return state, sizes
 
 
 def event_row(

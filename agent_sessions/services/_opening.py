@@ -33,7 +33,7 @@ from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors._keys import DataKeys, new_keys
 from agent_sessions.selectors.audit import private_values
 from agent_sessions.services._commit import Committed, announce, commit_first
-from agent_sessions.services._entries import Draft, applied
+from agent_sessions.services._entries import Draft, changed
 from agent_sessions.services._payment_data import check_opening
 from agent_sessions.services._texts import MAX_NOTE, check_text
 from agent_sessions.services._write import store_history
@@ -112,7 +112,7 @@ def prepare(
         state=state or {},
         call=call,
     )
-    applied(measured({}), begun)  # so that what is refused leaves nothing behind, not even the site's first key
+    changed(measured({}), begun)  # so that what is refused leaves nothing behind, not even the site's first key
     now = timezone.now()
     expires_at = _deadline(kind, scope, now, until)
     session_id = new_id()

@@ -25,7 +25,7 @@ from agent_sessions.audit.events import format_time
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import SYSTEM
 from agent_sessions.domain.lifecycle import Status
-from agent_sessions.domain.references import CONSUMER, moved_references, reference, references
+from agent_sessions.domain.references import CONSUMER, newly_named, reference, references
 from agent_sessions.exceptions import (
     AgentSessionsError,
     ContentErased,
@@ -116,9 +116,7 @@ def mark_if_overtaken(head: SessionHead, before: State, after: State, patch: Pat
     have passed the session before it depended on the thing. What it was done with before ``since`` the store has taken
     into account. Call it after the change: it looks when that is committed.
     """
-    added: tuple[str, ...] = ()
-    if "shopping" in patch:
-        added, _ = moved_references(before, after, patch)
+    added = newly_named(before, after, patch) if "shopping" in patch else ()
     if added:
         look = partial(_mark_overtaken, head.session_id, head.merchant, added, since)
         transaction.on_commit(look, using=_alias(), robust=True)
