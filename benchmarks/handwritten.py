@@ -25,6 +25,7 @@ from benchmarks.models import PlainEvent, PlainSession, PlainVersion
 
 NAME = "hand-written"
 TABLES = "bench\\_%"
+UPDATED_TABLE = "bench_session"
 _SCHEMA = """
 CREATE TABLE bench_session{suffix} (
     id uuid PRIMARY KEY, version integer NOT NULL, status varchar(16) NOT NULL,

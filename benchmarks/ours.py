@@ -17,6 +17,7 @@ KIND = "cart.item_added"
 TABLES = "agent_sessions\\_%"
 VERSION_TABLE = "agent_sessions_sessionversion"
 EVENT_TABLE = "agent_sessions_auditevent"
+UPDATED_TABLES = ("agent_sessions_session", "agent_sessions_sessionreference")
 BLOCKS = {2: 128, 32: 192, 256: 768}
 """Changes per block, by kB of state: enough that each block pays for its snapshots. By default one is due
 after 64 changes, at 32 kB after about 96, at 256 kB after about 760 (``domain.snapshots``).
@@ -109,6 +110,11 @@ def relation_bytes(*patterns: str) -> dict[str, int]:
             [list(patterns)],
         )
         return dict(cursor.fetchall())
+
+
+def vacuum(*tables: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"VACUUM {', '.join(tables)}")
 
 
 def event_and_content_bytes(session_id: Any) -> dict[str, float]:
