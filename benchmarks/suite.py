@@ -15,8 +15,8 @@ from benchmarks.profiling import breakdown
 from benchmarks.workload import SIZES
 
 _VACUUMED = 384
-"""Changes between two runs of VACUUM: a cart of 256 kB has 1 490 lines, and autovacuum comes once 50 rows and a fifth of
-all are replaced.
+"""Changes between two runs of VACUUM: a cart of 256 kB has 1 490 lines, and autovacuum comes once 50 rows and a fifth
+of all are replaced.
 """
 Benchmark = Callable[[str, Scale], Iterator[Result]]
 
