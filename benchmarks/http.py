@@ -19,7 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.measure import Result, Scale, side
+from django.db import connection
+
+from benchmarks import machine
+from benchmarks.measure import Result, Scale, Side, side
 
 API = "/.well-known/agents/api"
 EMPTY = "an empty view (POST)"
@@ -29,6 +32,7 @@ STORES = {
     FROM_MEMORY: "benchmarks.http_store.PricesInMemory",
     "prices by a query": "shop_demo.store.DemoStore",
 }
+WORKING = ("workers", "database", "clients")
 THREADS = 4
 OPERATIONS = 20
 _PATIENCE = 30
@@ -100,29 +104,44 @@ def over_http(options: str, scale: Scale) -> Iterator[Result]:
     items = _stock_shop()
     for note, store in STORES.items():
         for workers in (1, 2):
-            with _server(workers, store) as port:
+            with _server(workers, store) as (port, master):
                 clients = [Client(port) for _ in range(workers * THREADS)]
                 for client in clients:
                     client.items = items
-                yield Result("http", options, clients=workers, sides=_turns(clients, scale), note=note)
+                sides, facts = _turns(clients, scale, master)
+                yield Result("http", options, clients=workers, sides=sides, facts=facts, note=note)
 
 
-def _turns(clients: list[Client], scale: Scale) -> list[Any]:
+def _turns(clients: list[Client], scale: Scale, master: int) -> tuple[list[Side], dict[str, float]]:
+    """Measure each call, and how long processors worked for one of it: those of workers, database and clients, ms."""
     names = list(clients[0].operations())
     times: dict[str, list[list[float]]] = {name: [] for name in names}
     rates: dict[str, list[float]] = {name: [] for name in names}
+    worked: dict[str, float] = dict.fromkeys([f"{name}: {who}" for name in names for who in WORKING], 0.0)
     operations = scale.count(OPERATIONS)
     with ThreadPoolExecutor(len(clients)) as pool:
         for number in range(-1, scale.rounds):  # the first round is thrown away
             list(pool.map(Client.prepare, clients))
             for name in names if number % 2 == 0 else reversed(names):
-                start = time.perf_counter()
+                before, start = _worked(master), time.perf_counter()
                 taken = list(pool.map(lambda client, name=name: _block(client, name, operations), clients))
-                elapsed = time.perf_counter() - start
+                elapsed, after = time.perf_counter() - start, _worked(master)
                 if number >= 0:
                     times[name] += taken
                     rates[name].append(sum(map(len, taken)) / elapsed)
-    return [side(name, times[name], rates[name], rates[names[0]]) for name in names]
+                    for who in WORKING:
+                        worked[f"{name}: {who}"] += after[who] - before[who]
+    calls = operations * len(clients) * scale.rounds
+    facts = {of: seconds * 1000 / calls for of, seconds in worked.items()}
+    return [side(name, times[name], rates[name], rates[names[0]]) for name in names], facts
+
+
+def _worked(master: int) -> dict[str, float]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        backends = [pid for (pid,) in cursor.fetchall()]
+    spent = (machine.seconds_of(*machine.children(master)), machine.seconds_of(*backends), time.process_time())
+    return dict(zip(WORKING, spent, strict=True))
 
 
 def _block(client: Client, name: str, operations: int) -> list[float]:
@@ -152,7 +171,8 @@ print("\\n" + " ".join(Variant.objects.order_by("pk").values_list("sku", flat=Tr
 
 
 @contextmanager
-def _server(workers: int, store: str) -> Iterator[int]:
+def _server(workers: int, store: str) -> Iterator[tuple[int, int]]:
+    """Run the server; gives its port and the process whose children are the workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -171,7 +191,7 @@ def _server(workers: int, store: str) -> Iterator[int]:
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise RuntimeError("The benchmark's server does not answer.") from None
                 time.sleep(0.1)
-        yield port
+        yield port, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=_PATIENCE)

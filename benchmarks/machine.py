@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,23 @@ def describe(connection: psycopg.Connection, peers: dict[str, str | None]) -> li
         ("peers", ", ".join(f"{name} {found or 'not installed'}" for name, found in peers.items())),
         ("date", f"{datetime.now(UTC):%Y-%m-%d}"),
     ]
+
+
+def seconds_of(*processes: int) -> float:
+    """Return the processor time that processes have taken so far, seconds; 0 where the system does not tell."""
+    ticks = 0
+    for process in processes:
+        with suppress(OSError):
+            # After the name, which may hold anything in its brackets: from the state on.
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def children(process: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return []
 
 
 def _processor() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.http import CART_ADD, FROM_MEMORY
+from benchmarks.http import CART_ADD, FROM_MEMORY, WORKING
 from benchmarks.measure import TOTAL, Result, Side
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -52,7 +52,8 @@ def render(results: Sequence[Result], machine: Sequence[tuple[str, str]], peers:
     parts = [
         table(("machine", ""), machine),
         "Rates are medians over the rounds; ratios are median (least to greatest) over the rounds, each the "
-        "rates of two blocks that ran one after the other. Times are in milliseconds.",
+        "rates of two blocks that ran one after the other. Times are in milliseconds; processors' time over HTTP is "
+        "that of workers + database + clients for one call.",
         section("Targets", ("what", "options", "measured", "to reach", ""), map(target_row, targets(results))),
         section("A change", CHANGE_HEADER, pair_rows(results, "change")),
         section(
@@ -85,7 +86,17 @@ CHANGE_HEADER = (
     "p99",
     "ours / theirs",
 )
-HTTP_HEADER = ("workers", "options", "store", "", "per second", "p50", "p99", "rate against the empty view")
+HTTP_HEADER = (
+    "workers",
+    "options",
+    "store",
+    "",
+    "per second",
+    "p50",
+    "p99",
+    "rate against the empty view",
+    "processors",
+)
 READ_HEADER = ("state", "options", "", "per second", "p50", "p99", "ours / this")
 STORED_HEADER = (
     *("state", "options", "bytes per change", "event's JSON", "ratio", "event rows", "version rows"),
@@ -158,7 +169,8 @@ def http_rows(results: Iterable[Result]) -> Iterator[tuple[str, ...]]:
     for result in ordered(results, "http"):
         for side in result.sides:
             compared = "1" if side is result.sides[0] else f"{1 / side.ratio[0]:.2f}"
-            yield str(result.clients), result.options, result.note, side.name, *speed(side), compared
+            worked = " + ".join(f"{result.facts[f'{side.name}: {who}']:.1f}" for who in WORKING)
+            yield str(result.clients), result.options, result.note, side.name, *speed(side), compared, worked
 
 
 def contention_rows(results: Iterable[Result]) -> Iterator[tuple[str, ...]]:
