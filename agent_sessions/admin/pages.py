@@ -354,6 +354,7 @@ class _Reading:
                 "tabs": tabs,
                 "here": here,
                 "masks": self.masks,
+                "sent": self._request.method == "POST",
                 "reveal_url": self.url("reveal"),
                 "reveal_minutes": settings.reveal_time.seconds // 60,
                 "here_url": self._request.get_full_path(),

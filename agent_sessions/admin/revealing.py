@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import groupby
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -58,7 +60,8 @@ class Seen:
 class Masks:
     """How a session is masked for one reader.
 
-    ``shown`` are the groups that they see; ``by`` is the number of the event that the newest of their reveals is in.
+    ``shown`` are the groups that they see, ``left`` the seconds until one of them ends; ``by`` is the number of the
+    event that the newest of their reveals is in.
     ``opens`` tells whether there is anything to reveal: not once it was erased, nor while the session is quarantined.
     """
 
@@ -67,6 +70,7 @@ class Masks:
     shown: Set[str]
     own: tuple[Seen, ...] = ()
     others: tuple[Seen, ...] = ()
+    left: int = 0
     by: int = 0
 
     @property
@@ -96,7 +100,8 @@ def masks_of(request: HttpRequest, head: SessionHead, erased: Mapping[Any, Erase
         return Masks(may_reveal, False, EVERYTHING if may_reveal else frozenset())
     if head.status is Status.QUARANTINED:
         return Masks(may_reveal, False, frozenset())
-    found, me = selectors.reveals(head), str(staff_of(request))
+    now = timezone.now()
+    found, me = selectors.reveals(head, now), str(staff_of(request))
     own = [one for one in found if one.actor == me and may_reveal]
     others = [one for one in found if one.actor != me]
     return Masks(
@@ -109,6 +114,7 @@ def masks_of(request: HttpRequest, head: SessionHead, erased: Mapping[Any, Erase
             for actor, theirs in groupby(others, key=lambda one: one.actor)
             for seen in _seen(theirs, wording.actor_words(actor))
         ),
+        left=min((ceil((one.until - now).total_seconds()) for one in own), default=0),
         by=max((one.seq for one in own), default=0),
     )
 

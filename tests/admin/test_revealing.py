@@ -129,6 +129,23 @@ def test_the_setting_says_for_how_long(
     assert seen(reader, told) == set()
 
 
+def test_a_page_says_when_it_is_to_mask_itself(clock: Any, reader: Client, staff: Client, told: OpenedSession) -> None:
+    """When the first of its groups is over, by the second."""
+    page = url("conversation", told.session_id)
+    assert "masks.js" not in text(reader, page)
+    reveal(reader, told.session_id, "agent")
+    clock.shift(4 * MINUTE)
+    reveal(reader, told.session_id, "words", "customer")
+    clock.shift(timedelta(milliseconds=500))
+    shown = text(reader, page)
+    assert 'data-left="360"' in shown
+    assert "data-sent" not in shown
+    assert "masks.js" in shown
+    assert "masks.js" not in text(staff, page), "nothing is revealed to them"
+    refused = reader.post(url("reveal", told.session_id), {"reason": "Case 4"})
+    assert "masks.js" not in refused.content.decode(), "it shows nothing that is revealed"
+
+
 def test_a_clock_that_is_set_back_shows_nothing_longer(clock: Any, reader: Client, told: OpenedSession) -> None:
     reveal(reader, told.session_id)
     clock.shift(-MINUTE)

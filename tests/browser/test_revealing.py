@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import uuid
 import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -14,6 +17,7 @@ from django.urls import reverse
 from agent_sessions import selectors, services
 from agent_sessions.domain.identity import SYSTEM, Actor
 from agent_sessions.domain.identity import Agent as Program
+from agent_sessions.domain.privacy import GROUPS
 from agent_sessions.services.erasing import Grounds, erase
 from tests.browser.conftest import Browser
 from tests.shopping import line
@@ -139,3 +143,105 @@ def test_of_an_erased_session_it_is_told_what_remains(officer: Browser, shop: st
     officer.shot("remains")
     officer.resize(320, 900)
     assert officer.overflows == []
+
+
+def revealed(said: uuid.UUID) -> None:
+    services.reveal_content(
+        said, groups=GROUPS, reason="Case 4", actor=Actor("staff", str(User.objects.get(username="eva").pk))
+    )
+
+
+@pytest.fixture
+def hours(officer: Browser) -> Iterator[Callable[[int], None]]:
+    """Let seconds pass, for the shop and for the browser."""
+    officer.page.clock.install()
+    with time_machine.travel(datetime.now(UTC)) as clock:
+
+        def pass_by(seconds: int) -> None:
+            clock.shift(seconds)
+            officer.page.clock.run_for(seconds * 1000)
+
+        yield pass_by
+
+
+@pytest.mark.parametrize("name", ["conversation", "timeline"])
+def test_an_open_page_masks_itself_when_the_time_is_over(
+    officer: Browser, shop: str, said: uuid.UUID, hours: Callable[[int], None], name: str
+) -> None:
+    revealed(said)
+    officer.open(address(shop, name, said))
+    hours(9 * 60)
+    assert "It is for my mother" in officer.text
+    assert not officer.page.locator("#ags-over").is_visible()
+    with officer.page.expect_navigation():
+        hours(62)
+    assert "It is for my mother" not in officer.text
+    assert "masked" in officer.text
+    assert officer.page.locator("#ags-over").count() == 0
+
+
+def test_who_has_had_it_revealed_again_meanwhile_sees_it_on(
+    officer: Browser, shop: str, said: uuid.UUID, hours: Callable[[int], None]
+) -> None:
+    revealed(said)
+    officer.open(address(shop, "conversation", said))
+    hours(5 * 60)
+    revealed(said)
+    with officer.page.expect_navigation():
+        hours(5 * 60 + 2)
+    assert "It is for my mother" in officer.text
+
+
+def test_what_somebody_is_writing_stays_and_what_was_revealed_goes(
+    officer: Browser, shop: str, said: uuid.UUID, hours: Callable[[int], None]
+) -> None:
+    revealed(said)
+    officer.open(address(shop, "version_at", said, 2))
+    assert SECRET in officer.text
+    officer.page.locator("[name=compare]").last.fill("0")
+    hours(10 * 60 + 2)
+    officer.page.locator("#ags-over:visible").wait_for()
+    assert "What was revealed to you is masked again" in officer.alert
+    assert officer.page.locator("[name=compare]").last.input_value() == "0"
+    assert SECRET not in officer.page.content()
+    assert "Oat" not in officer.page.content()
+    assert officer.barriers() == []
+    officer.shot("masked-while-writing")
+    officer.resize(320, 900)
+    assert officer.overflows == []
+    officer.follow("Load the page again")
+    assert "masked" in officer.text
+    assert SECRET not in officer.text
+
+
+def test_what_came_of_a_form_is_not_sent_again(
+    officer: Browser, shop: str, said: uuid.UUID, hours: Callable[[int], None]
+) -> None:
+    """A form that was refused holds what was written as if the page had come with it."""
+    revealed(said)
+    officer.open(address(shop, "act", said, "end"))
+    officer.page.locator(".ags-answer [name=reason]").fill("She asked for it")
+    services.change_session(said, expected_version=2, patch={"agent": {"mood": "very calm"}})
+    officer.press("End the session")
+    assert "very calm" in officer.text
+    events = selectors.read_head(said).head_seq
+    hours(10 * 60 + 2)
+    officer.page.locator("#ags-over:visible").wait_for()
+    assert officer.page.locator(".ags-answer [name=reason]").input_value() == "She asked for it"
+    assert "very calm" not in officer.page.content()
+    assert selectors.read_head(said).head_seq == events
+    officer.complaints()
+
+
+def test_on_the_way_back_nothing_is_shown_that_is_masked_again(officer: Browser, shop: str, said: uuid.UUID) -> None:
+    """With scripts and without: nothing of the page is kept."""
+    for scripts in (True, False):
+        officer.restart(java_script_enabled=scripts)
+        revealed(said)
+        officer.open(address(shop, "conversation", said))
+        assert "It is for my mother" in officer.text
+        officer.follow("Versions")
+        services.mask_content(said, actor=Actor("staff", str(User.objects.get(username="eva").pk)))
+        officer.page.go_back()
+        assert "masked" in officer.text
+        assert "It is for my mother" not in officer.text
