@@ -5,59 +5,28 @@ A plain dict that needs no Celery to be imported and no scheduler but the one th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+_EVERY: Final = {
+    "expire_sessions": 60.0,
+    "resolve_unknown_steps": 60.0,
+    "expire_approvals": 60.0,
+    "release_expired_holds": 60.0,
+    "purge_sessions": 60.0,
+    "finish_erasures": 600.0,
+    "remind_of_reviews": 60.0,
+    "rewrap_keys": 60.0,
+    "sequence_log": 10.0,
+    "mark_stale_sessions": 10.0,
+}
 
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "agent_sessions.expire_sessions": {
-        "task": "agent_sessions.expire_sessions",
-        "schedule": 60.0,
+    f"agent_sessions.{job}": {
+        "task": f"agent_sessions.{job}",
+        "schedule": seconds,
         # Dropped when the next one is due, so that a worker that was away has one job before it and not hundreds.
-        "options": {"expires": 60.0},
-    },
-    "agent_sessions.resolve_unknown_steps": {
-        "task": "agent_sessions.resolve_unknown_steps",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "agent_sessions.expire_approvals": {
-        "task": "agent_sessions.expire_approvals",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "agent_sessions.release_expired_holds": {
-        "task": "agent_sessions.release_expired_holds",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "agent_sessions.purge_sessions": {
-        "task": "agent_sessions.purge_sessions",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "agent_sessions.finish_erasures": {
-        "task": "agent_sessions.finish_erasures",
-        "schedule": 600.0,
-        "options": {"expires": 600.0},
-    },
-    "agent_sessions.remind_of_reviews": {
-        "task": "agent_sessions.remind_of_reviews",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "agent_sessions.rewrap_keys": {
-        "task": "agent_sessions.rewrap_keys",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "agent_sessions.sequence_log": {
-        "task": "agent_sessions.sequence_log",
-        "schedule": 10.0,
-        "options": {"expires": 10.0},
-    },
-    "agent_sessions.mark_stale_sessions": {
-        "task": "agent_sessions.mark_stale_sessions",
-        "schedule": 10.0,
-        "options": {"expires": 10.0},
-    },
+        "options": {"expires": seconds},
+    }
+    for job, seconds in _EVERY.items()
 }
 """Job → Celery's entry for it; times in seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from threading import Timer
 from typing import Final, NamedTuple
@@ -81,6 +81,24 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
     if connection.sock is not None:
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+class PostingSink:
+    """What the sinks that heads are posted to have in common: they cannot be read back, so there is nothing in them."""
+
+    readable = False
+
+    def newest(self, origin: str) -> None:  # noqa: ARG002
+        return
+
+    def origins(self) -> list[str]:
+        return []
+
+    def heads(self, origin: str) -> Iterator[Submission]:  # noqa: ARG002
+        return iter(())
+
+    def cosignatures(self, note: str) -> Sequence[str]:  # noqa: ARG002
+        return ()
 
 
 def check_conflict(sink: str, submission: Submission, reply: Reply) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from agent_sessions.audit.submissions import Submission
 from agent_sessions.exceptions import InvalidValue
-from agent_sessions.sinks._posting import Endpoint, check_conflict
+from agent_sessions.sinks._posting import Endpoint, PostingSink, check_conflict
 from agent_sessions.sinks.base import SinkFailed
 
 
-class HttpSink:
+class HttpSink(PostingSink):
     """Posts each head (``Submission.text``) to ``url``, with ``token`` as a bearer token if there is one.
 
     The endpoint answers 2xx once the head is kept, also when it had it already; 409 with the size that it knows
     (``text/x.tlog.size``) when the proof has to begin there, or when it knows a larger head. Anything else is tried
     again. It cannot be read back: whoever runs it compares.
     """
-
-    readable = False
 
     def __init__(self, name: str, url: str, token: str = "", timeout: float = 10) -> None:
         """Raise InvalidValue for a URL that is not https, or a token that no header can hold."""
@@ -34,20 +32,4 @@ class HttpSink:
         check_conflict(self.name, submission, reply)
         if not 200 <= reply.status < 300:
             raise SinkFailed(self.name, f"the endpoint answered {reply.status}")
-        return ()
-
-    def newest(self, origin: str) -> None:  # noqa: ARG002
-        """Return nothing."""
-        return
-
-    def origins(self) -> list[str]:
-        """List nothing."""
-        return []
-
-    def heads(self, origin: str) -> Iterator[Submission]:  # noqa: ARG002
-        """Read nothing."""
-        return iter(())
-
-    def cosignatures(self, note: str) -> Sequence[str]:  # noqa: ARG002
-        """Return nothing."""
         return ()

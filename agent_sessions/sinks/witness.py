@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from agent_sessions.audit.submissions import Submission
 from agent_sessions.sinks._folders import cosigned_lines, witness_key
-from agent_sessions.sinks._posting import Endpoint, Reply, check_conflict
+from agent_sessions.sinks._posting import Endpoint, PostingSink, Reply, check_conflict
 from agent_sessions.sinks.base import SinkBehind, SinkFailed
 
 
-class WitnessSink:
+class WitnessSink(PostingSink):
     """Sends each head to the witness at ``url`` (below which it answers ``add-checkpoint``).
 
     ``key`` is the witness's own (a vkey): what it answers counts only with its cosignature.
     """
-
-    readable = False
 
     def __init__(self, name: str, url: str, key: str, timeout: float = 10) -> None:
         """Raise InvalidValue for a URL that is not https and for a key that is not a witness's."""
@@ -37,22 +35,6 @@ class WitnessSink:
         if reply.status == 422 and submission.old:  # what it knows does not lead to this; nothing leads to everything
             raise SinkBehind(self.name, head.origin, size=head.size, known=submission.old)
         raise SinkFailed(self.name, _refusal(reply))
-
-    def newest(self, origin: str) -> None:  # noqa: ARG002
-        """Return nothing: a witness says what it knows only to a head that was signed."""
-        return
-
-    def origins(self) -> list[str]:
-        """List nothing."""
-        return []
-
-    def heads(self, origin: str) -> Iterator[Submission]:  # noqa: ARG002
-        """Read nothing."""
-        return iter(())
-
-    def cosignatures(self, note: str) -> Sequence[str]:  # noqa: ARG002
-        """Return nothing: they come with the answer."""
-        return ()
 
 
 def _refusal(reply: Reply) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from agent_sessions.crypto.assertions import MAX_LENGTH, PREFIX, issue_assertion, read_assertion
+from agent_sessions.crypto.assertions import PREFIX, issue_assertion, read_assertion
 from agent_sessions.crypto.encoding import from_base64url, to_base64url
 from agent_sessions.crypto.keys import LocalKeyProvider
+from agent_sessions.crypto.sealed_texts import MAX_LENGTH
 from agent_sessions.crypto.tokens import issue_token
 from agent_sessions.domain.ids import new_id
 from agent_sessions.exceptions import InvalidAssertion, InvalidValue

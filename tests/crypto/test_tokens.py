@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent_sessions.crypto import tokens
+from agent_sessions.crypto import sealed_texts
 from agent_sessions.crypto.keys import LocalKeyProvider
 from agent_sessions.crypto.tokens import TokenClaims, issue_token, read_token, same_digest, token_digest
 from agent_sessions.exceptions import InvalidToken, InvalidValue, KeyProblem
@@ -178,7 +178,7 @@ def test_the_longest_token_is_read() -> None:
 
 def test_longer_tokens_are_refused_even_if_they_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(tokens, "MAX_LENGTH", 3000)
+        patch.setattr(sealed_texts, "MAX_LENGTH", 3000)
         token = issue_token(PROVIDER, **{**FACTS, "merchant": "m" * 1000})
         assert read_token(PROVIDER, token).merchant == "m" * 1000
     with pytest.raises(InvalidToken):
@@ -187,7 +187,7 @@ def test_longer_tokens_are_refused_even_if_they_are_good(monkeypatch: pytest.Mon
 
 def test_tokens_of_a_later_format_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(tokens, "_VERSION", 2)
+        patch.setattr(sealed_texts, "_VERSION", 2)
         token = issue_token(PROVIDER, **FACTS)
     with pytest.raises(InvalidToken):
         read_token(PROVIDER, token)
