@@ -74,6 +74,9 @@ def _pages(versions: int, events: int) -> Iterator[tuple[str, str]]:
     yield "difference: the first and now", "at/1/?compare=now"
     yield "versions", "versions/"
     yield "events", "events/"
+    yield "proof", "proof/"
+    yield "evidence, all of it verified", "evidence/"
+    yield "evidence, the download", "evidence/?as=json"
 
 
 def _make(versions: int, events: int) -> uuid.UUID:
@@ -111,6 +114,8 @@ def _reader() -> Any:
 def _get(client: Any, page: str) -> None:
     response = client.get(page)
     assert response.status_code == 200, f"{page}: {response.status_code}"
+    for _ in response.streaming_content if response.streaming else ():
+        pass
 
 
 def _queries(client: Any, page: str) -> list[tuple[str, Any]]:

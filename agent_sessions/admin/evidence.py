@@ -79,7 +79,11 @@ def shown_evidence(found: Evidence) -> Row:
         "facts": _facts(found),
         "limits": _limits(found),
         "policies": [_policy(one) for one in found.policies[:MOST]],
-        "more_policies": max(len(found.policies) - MOST, 0),
+        "more": any(
+            len(some) > MOST
+            for some in (found.policies, found.approvals, found.disclosed, payments, found.orders, found.steps)
+        ),
+        "most": MOST,
         "by_default": found.limits.by_default,
         "seen": _seen(seen) if isinstance(seen, Seen) else None,
         "seen_missing": seen.missing if isinstance(seen, Missing) else "",

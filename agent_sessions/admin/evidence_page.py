@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
 from agent_sessions import services
 from agent_sessions.admin.asked import staff_of
-from agent_sessions.admin.evidence import MAY_EXPORT, MAY_VIEW, choices, query_of, shown_evidence, subject_of
+from agent_sessions.admin.evidence import MAY_EXPORT, MAY_VIEW, MOST, choices, query_of, shown_evidence, subject_of
 from agent_sessions.exceptions import AgentSessionsError, InvalidValue
+from agent_sessions.services import EvidenceFile
 
 if TYPE_CHECKING:
     from agent_sessions.admin.pages import _Reading
 
 
-def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponse:
+def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponseBase:
     """Show evidence, or send it as JSON (``as=json``): with what is personal while all is revealed to who asks."""
     if not request.user.has_perm(MAY_VIEW):
         raise PermissionDenied
@@ -26,21 +28,29 @@ def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponse:
         "query": query_of(subject),
     }
     try:
-        found = services.get_evidence(
+        found = services.open_evidence(
             page.session.pk,
             subject,
             personal=page.masks.sees_everything and not page.erased,
             reason=f"as event {page.masks.by} of the session's history says",
             actor=staff_of(request),
-            with_document=whole,
+            most=None if whole else MOST + 1,
         )
     except InvalidValue as error:
         return page.shown("evidence", status=404, problem=error.problem, **context)
     except AgentSessionsError as error:
         page.note(error)
         return page.shown("evidence", status=409, **context)
-    if not whole:
-        return page.shown("evidence", evidence=shown_evidence(found), choices=choices(found), **context)
-    response = HttpResponse(services.evidence_bytes(found), content_type="application/json")
-    response.headers["Content-Disposition"] = f'attachment; filename="evidence-{page.session.pk}.json"'
+    if whole:
+        return _download(found, f"evidence-{page.session.pk}.json")
+    with found:
+        told = found.evidence
+    return page.shown("evidence", evidence=shown_evidence(told), choices=choices(told), **context)
+
+
+def _download(found: EvidenceFile, name: str) -> HttpResponseBase:
+    """Send what was verified and recorded before the first byte; a reader who gets less sees it by the length."""
+    response = StreamingHttpResponse(found, content_type="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Length"] = str(found.size)
     return response

@@ -11,6 +11,7 @@ import django
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -214,7 +215,7 @@ class SessionPages:
         """Say what an action of ``acts.ACTIONS`` will do, and do it for who may."""
         return act_page(_Reading(self._admin, request, session_id), request, name)
 
-    def evidence(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+    def evidence(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponseBase:
         """Show what a decision, a payment or an order rested on (A2); what is personal while it is revealed."""
         return evidence_page(_Reading(self._admin, request, session_id), request)
 

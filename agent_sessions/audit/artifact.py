@@ -12,12 +12,16 @@ reader can be given others under the same signatures. The ``session`` of these c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from itertools import chain
 from typing import Any, Final
 
 from agent_sessions.audit.chain import check_chain, event_problems
 from agent_sessions.audit.events import ENDED, event_hash, root_hash
+from agent_sessions.audit.filed import ProofFile
 from agent_sessions.audit.leaf import SessionLeaf, parse_leaf
 from agent_sessions.audit.proofs import Inclusion
 from agent_sessions.audit.shapes import ARTIFACT_TYPE, ENVELOPE, ENVELOPE_TYPE, shape_problems
@@ -128,15 +132,35 @@ def build_artifact(
     InvalidValue for an opening that does not open the commitment of its event and for a leaf that is not this
     session's end, and NoteRefused for a proof that does not lead from the leaf to its tree head.
     """
+    covered, file = events[: seal.event_count], BytesIO()
+    ordered = sorted(openings, key=lambda opening: (opening.seq, opening.path))
+    document = write_artifact(ProofFile(file), seal, covered, ordered, inclusion=inclusion, after=after)
+    _check_openings(ordered, covered, document["run_id"])
+    return file.getvalue()
+
+
+def write_artifact(
+    file: ProofFile,
+    seal: Seal,
+    events: Iterable[bytes],
+    openings: Iterable[Opening],
+    *,
+    inclusion: Inclusion | None = None,
+    after: Sequence[bytes] = (),
+) -> dict[str, Any]:
+    """Write an artifact of any length to a file; return it as ``verify.verify_filed`` takes it.
+
+    As ``build_artifact``, but that ``openings`` come in order, and that whether they open anything is for the verifier.
+    """
     envelope: Any = parse_strict(seal.envelope)
     run_id: str = envelope["run_id"]
-    covered = events[: seal.event_count]
-    if len(covered) != seal.event_count or root_hash(map(event_hash, covered)) != seal.root_hash:
-        raise SessionDamaged(run_id, "its events are not the ones that were sealed when it ended")
-    ordered = sorted(openings, key=lambda opening: (opening.seq, opening.path))
-    _check_openings(ordered, covered, run_id)
-    purpose = next((opening.value for opening in ordered if (opening.seq, opening.path) == (1, PURPOSE)), None)
-    members: dict[str, object] = {
+    first, rest = [], iter(openings)
+    for opening in rest:  # the purpose is told before the events, and among the first that are opened
+        first.append(opening)
+        if opening.seq > 1:
+            break
+    purpose = next((opening.value for opening in first if (opening.seq, opening.path) == (1, PURPOSE)), None)
+    document: dict[str, Any] = {
         "agent": {
             "name": envelope["agent"]["name"],
             "purpose": purpose,
@@ -144,7 +168,7 @@ def build_artifact(
         },
         "created_at": envelope["created_at"],
         "ended_at": envelope["ended_at"],
-        "openings": [opening.to_json() for opening in ordered],
+        "envelope": envelope,
         "public_key": public_key_text(seal.public_key),
         "root_hash": seal.root_hash,
         "run_id": run_id,
@@ -154,23 +178,43 @@ def build_artifact(
         "site": envelope["site"],
         "type": ARTIFACT_TYPE,
     }
-    written = {name: canonical_bytes(value) for name, value in members.items()}
-    # Stored events go in as the bytes that were hashed, never re-written.
-    written["envelope"] = seal.envelope
-    written["events"] = b"[" + b",".join(covered) + b"]"
+    # What was signed and what was hashed goes in as those bytes, never re-written.
+    written = {name: canonical_bytes(value) for name, value in document.items()} | {"envelope": seal.envelope}
+    lists: dict[str, Iterable[bytes]] = {
+        "events": _sealed(events, seal, run_id),
+        "openings": (canonical_bytes(opening.to_json()) for opening in chain(first, rest)),
+    }
     if after:
         found = check_chain(
             enumerate(after, seal.event_count + 1), run_id=run_id, after=(seal.event_count, envelope["head_hash"])
         )
         if found:
             raise SessionDamaged(run_id, f"{found[0].where} {found[0].message}")
-        written["after"] = b"[" + b",".join(after) + b"]"
+        document["after"], lists["after"] = [], after
     if inclusion is not None:
         check_leaf(inclusion.leaf, run_id=run_id, event_count=seal.event_count, head_hash=envelope["head_hash"])
         if not inclusion.proof.proves(inclusion.leaf):
             raise NoteRefused("the proof does not lead from the leaf to the tree head")
         written["inclusion"] = inclusion.to_json()
-    return b"{" + b",".join(b'"%b":%b' % (name.encode("ascii"), written[name]) for name in sorted(written)) + b"}"
+        document["inclusion"] = parse_strict(written["inclusion"])
+    for number, name in enumerate(sorted(written.keys() | lists)):
+        file.put(b'%b"%b":' % (b"," if number else b"{", name.encode("ascii")))
+        if name in lists:
+            document[name] = file.put_list(lists[name])
+        else:
+            file.put(written[name])
+    file.put(b"}")
+    return document
+
+
+def _sealed(events: Iterable[bytes], seal: Seal, run_id: str) -> Iterator[bytes]:
+    """Yield the events. Raises SessionDamaged after the last if they are not the ones that were sealed."""
+    count, root = 0, sha256()
+    for count, event in enumerate(events, start=1):  # noqa: B007 - how many there were
+        root.update(event_hash(event).encode("ascii"))
+        yield event
+    if (count, root.hexdigest()) != (seal.event_count, seal.root_hash):
+        raise SessionDamaged(run_id, "its events are not the ones that were sealed when it ended")
 
 
 def check_leaf(written: bytes, *, run_id: str, event_count: int, head_hash: str) -> SessionLeaf:

@@ -11,7 +11,7 @@ from typing import Final
 
 from agent_sessions.audit.events import CREATED, event_hash
 from agent_sessions.audit.shapes import EVENT, Problem, shape_problems
-from agent_sessions.crypto.canonical import JSON, canonical_bytes, parse_strict
+from agent_sessions.crypto.canonical import JSON, parse_strict, read_canonical
 from agent_sessions.exceptions import InvalidValue
 
 PROBLEMS_KEPT: Final = 20
@@ -84,12 +84,12 @@ def event_problems(
 
 
 def _read_event(canonical: bytes, where: str) -> tuple[dict[str, JSON] | None, list[Problem]]:
+    if (sound := read_canonical(canonical)) is not None:
+        return sound, []
     try:
         event = parse_strict(canonical)
     except InvalidValue as error:
         return None, [Problem("not_json", where, error.problem)]
     if type(event) is not dict:
         return None, [Problem("wrong_value", where, "is not an object")]
-    if canonical_bytes(event) != canonical:
-        return event, [Problem("not_canonical", where, "is not in its canonical spelling (RFC 8785)")]
-    return event, []
+    return event, [Problem("not_canonical", where, "is not in its canonical spelling (RFC 8785)")]

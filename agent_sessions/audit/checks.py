@@ -33,14 +33,14 @@ def chain_problems(document: Document, hashes: Sequence[str]) -> Iterator[Proble
     """Check every event, the links between them, and that the session begins and ends where it should."""
     prev_hash = ""
     events = document["events"]
-    for number, event in enumerate(events):
+    for number, (event, digest) in enumerate(zip(events, hashes, strict=True)):
         where = f"events[{number}]"
         yield from event_problems(event, seq=number + 1, prev_hash=prev_hash, run_id=document["run_id"], where=where)
         is_last = number == len(events) - 1
         if (event.get("kind") == ENDED) is not is_last:
             what = f"is not {ENDED}, as the last event's is" if is_last else f"is {ENDED} before the last event"
             yield Problem("wrong_place", f"{where}.kind", what)
-        prev_hash = hashes[number]
+        prev_hash = digest
 
 
 def after_problems(document: Document, hashes: Sequence[str]) -> Iterator[Problem]:

@@ -6,13 +6,14 @@ shown by the artifact that comes later, or by a tree head.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from agent_sessions.audit.artifact import Opening
 from agent_sessions.audit.chain import PROBLEMS_KEPT, check_chain
 from agent_sessions.audit.checks import DEPTH, opening_problems
 from agent_sessions.audit.events import event_hash
+from agent_sessions.audit.filed import ProofFile, not_canonical
 from agent_sessions.audit.shapes import HASH, OPENING, SOME_TEXT, Member, Problem, literal, shape_problems
 from agent_sessions.crypto.canonical import canonical_bytes, parse_strict
 from agent_sessions.exceptions import InvalidValue
@@ -28,21 +29,39 @@ _SHAPE: Final = {
 }
 
 
-def build_open_chain(run_id: str, events: Sequence[bytes], openings: Sequence[Opening] = ()) -> bytes:
-    """Write the events so far (canonical bytes, the first one first) as canonical JSON, with what is opened of them."""
-    ordered = sorted(openings, key=lambda opening: (opening.seq, opening.path))
-    rest = {
-        "head_hash": event_hash(events[-1]),
-        "openings": [opening.to_json() for opening in ordered],
-        "run_id": run_id,
-        "type": OPEN_CHAIN_TYPE,
-    }
+def write_open_chain(
+    file: ProofFile, run_id: str, events: Iterable[bytes], openings: Iterable[Opening] = ()
+) -> dict[str, Any]:
+    """Write the events so far (canonical bytes, the first one first) to a file, with what is opened of them, in order.
+
+    It is canonical JSON of any length; what is returned is for ``filed_chain_problems``.
+    """
+    head_hash = ""
+
+    def hashed() -> Iterator[bytes]:
+        nonlocal head_hash
+        for event in events:
+            head_hash = event_hash(event)
+            yield event
+
     # Stored events go in as the bytes that were hashed, never re-written; "events" comes before all other members.
-    return b'{"events":[' + b",".join(events) + b"]," + canonical_bytes(rest, max_depth=DEPTH)[1:]
+    file.put(b'{"events":')
+    document: dict[str, Any] = {"run_id": run_id, "type": OPEN_CHAIN_TYPE, "events": file.put_list(hashed())}
+    file.put(b',"head_hash":%b,"openings":' % canonical_bytes(head_hash))
+    document["head_hash"] = head_hash
+    document["openings"] = file.put_list(canonical_bytes(opening.to_json()) for opening in openings)
+    file.put(b',"run_id":%b,"type":%b}' % (canonical_bytes(run_id), canonical_bytes(OPEN_CHAIN_TYPE)))
+    return document
+
+
+def filed_chain_problems(document: dict[str, Any]) -> list[Problem]:
+    """Check what ``write_open_chain`` wrote, in little memory. Never raises."""
+    found = not_canonical(document["openings"], "openings")
+    return found or _problems(document, document["events"].raws())
 
 
 def open_chain_problems(raw: bytes) -> list[Problem]:
-    """Check what ``build_open_chain`` wrote: canonical, unbroken, and opened as committed. Never raises."""
+    """Check what ``write_open_chain`` wrote: canonical, unbroken, and opened as committed. Never raises."""
     try:
         document: Any = parse_strict(raw, max_depth=DEPTH)
     except InvalidValue as error:
@@ -54,8 +73,19 @@ def open_chain_problems(raw: bytes) -> list[Problem]:
         return found[:PROBLEMS_KEPT]
     if canonical_bytes(document, max_depth=DEPTH) != raw:
         return [Problem("not_canonical", "document", "is not canonical (RFC 8785)")]
-    events = [canonical_bytes(event, max_depth=DEPTH) for event in document["events"]]
-    found = check_chain(enumerate(events, 1), run_id=document["run_id"])
-    if not found and (not events or document["head_hash"] != event_hash(events[-1])):
+    return _problems(document, [canonical_bytes(event, max_depth=DEPTH) for event in document["events"]])
+
+
+def _problems(document: dict[str, Any], events: Iterable[bytes]) -> list[Problem]:
+    last = b""
+
+    def numbered() -> Iterator[tuple[int, bytes]]:
+        nonlocal last
+        for number, event in enumerate(events, start=1):
+            last = event
+            yield number, event
+
+    found = check_chain(numbered(), run_id=document["run_id"])
+    if not found and (not last or document["head_hash"] != event_hash(last)):
         found = [Problem("wrong_root", "head_hash", "is not the hash of the last event")]
     return (found or list(opening_problems(document)))[:PROBLEMS_KEPT]

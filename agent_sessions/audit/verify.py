@@ -39,6 +39,7 @@ from typing import Any, Final
 from agent_sessions.audit import checks
 from agent_sessions.audit.chain import PROBLEMS_KEPT
 from agent_sessions.audit.events import ERASED, event_hash
+from agent_sessions.audit.filed import Filed, Hashes, not_canonical
 from agent_sessions.audit.inclusion import Logged, LogTrust, inclusion_problems, where_logged
 from agent_sessions.audit.notes import MAX_NOTE, Policy, read_hashes
 from agent_sessions.audit.shapes import ARTIFACT, OPENING, Problem, shape_problems
@@ -51,6 +52,7 @@ from agent_sessions.exceptions import InvalidValue, KeyProblem, NoteRefused
 MAX_SIZE: Final = 256 * 1024 * 1024
 """Bytes of the largest artifact that is looked at."""
 
+_LISTS: Final = {"after", "events", "openings"}
 _KEY_FILE: Final = 16 * 1024
 _YEAR_9999: Final = 253_370_764_800
 
@@ -98,6 +100,29 @@ def verify_artifact(raw: bytes, keys: Sequence[bytes] = (), *, log: LogTrust | N
         return Verification(False, False, problems[:PROBLEMS_KEPT])
     events: list[checks.Document] = document["events"]
     hashes = [event_hash(canonical_bytes(event, max_depth=checks.DEPTH)) for event in events]
+    return _found(document, hashes, keys, log)
+
+
+def verify_filed(
+    document: checks.Document, size: int, keys: Sequence[bytes] = (), *, log: LogTrust | None = None
+) -> Verification:
+    """Verify what ``artifact.write_artifact`` wrote to a file: as ``verify_artifact`` its bytes, in little memory."""
+    events: Filed = document["events"]
+    if size > MAX_SIZE:
+        return Verification(False, False, [_too_large()])
+    problems = shape_problems({**document, **{name: [None] for name in _LISTS & document.keys()}}, ARTIFACT, "")
+    for name in sorted(_LISTS & document.keys()):
+        problems += not_canonical(document[name], name)
+    if problems:
+        return Verification(False, False, problems[:PROBLEMS_KEPT])
+    return _found(document, Hashes(events), keys, log)
+
+
+def _found(
+    document: checks.Document, hashes: Sequence[str], keys: Sequence[bytes], log: LogTrust | None
+) -> Verification:
+    """Stages 4 to 9."""
+    events = document["events"]
     for stage in (
         checks.chain_problems(document, hashes),
         checks.count_problems(document, hashes),
@@ -127,6 +152,10 @@ def verify_artifact(raw: bytes, keys: Sequence[bytes] = (), *, log: LogTrust | N
     )
 
 
+def _too_large() -> Problem:
+    return Problem("too_large", "document", f"has more than {MAX_SIZE} bytes")
+
+
 def _erased(document: checks.Document) -> list[Erased]:
     """Read what the events after the end say, the first that names a class."""
     found: dict[str, Erased] = {}
@@ -140,7 +169,7 @@ def _erased(document: checks.Document) -> list[Erased]:
 def _read(raw: bytes) -> tuple[checks.Document | None, list[Problem]]:
     """Stages 1 to 3: bytes to a document whose members all have the right types."""
     if len(raw) > MAX_SIZE:
-        return None, [Problem("too_large", "document", f"has more than {MAX_SIZE} bytes")]
+        return None, [_too_large()]
     try:
         whole = parse_strict(raw, max_depth=checks.DEPTH)
     except InvalidValue as error:

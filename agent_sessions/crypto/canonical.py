@@ -26,6 +26,7 @@ MAX_DEPTH: Final = 64
 """Levels of lists and objects that a document can have; more is an attack on the reader's stack."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder().decode
 _beyond_bmp = re.compile(rb"[\xf0-\xf4]").search
 
 
@@ -76,6 +77,20 @@ def parse_strict(raw: bytes, *, max_depth: int = MAX_DEPTH) -> JSON:
         except UnicodeEncodeError:
             _refuse(value, max_depth)
     return cast(JSON, value)
+
+
+def read_canonical(raw: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, JSON] | None:
+    """Read an object that ``canonical_bytes`` wrote, many times faster than ``parse_strict``; None for all else.
+
+    What is spelled again to the very same bytes has one meaning, whatever reader had read it.
+    """
+    try:
+        value = _decode(raw)
+        if type(value) is dict and canonical_bytes(value, max_depth=max_depth) == raw:
+            return value
+    except (msgspec.MsgspecError, InvalidValue, ValueError, RecursionError):
+        pass
+    return None
 
 
 def _fits(value: object, levels: int) -> bool:

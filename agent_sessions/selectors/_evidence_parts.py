@@ -30,10 +30,9 @@ from agent_sessions.domain.evidence import (
 from agent_sessions.domain.shown_cart import shown_cart
 from agent_sessions.exceptions import NoStore
 from agent_sessions.models import Approval, CheckoutHandoff, Checkpoint, DeviceConfirmation
-from agent_sessions.selectors._evidence_history import Happened, Trail
+from agent_sessions.selectors._evidence_history import Happened, Then, Told, Trail
 from agent_sessions.selectors.erasures import ErasedNote
 from agent_sessions.store.offer import offer
-from agent_sessions.store.policies import DEFAULT
 from agent_sessions.types import State
 
 WITHHELD: Final = "withheld: what is personal was not asked for"
@@ -42,33 +41,16 @@ Personal = Callable[[Any], Any]
 """Gives back something personal, or what stands in its place for this reader."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Told:
-    """When the session's versions were made: by number the event and its time."""
-
-    events: Sequence[Happened]
-    made: Mapping[int, Happened]
-
-    def at(self, version: int) -> dict[str, Any]:
-        """Return the members that say where in the history something stands."""
-        event = self.made[version]
-        return {"at": event.at, "event": event.seq, "version": version}
-
-    def naming(self, name: str, value: str) -> list[Happened]:
-        """Return the events whose parameter ``name`` is ``value``."""
-        return [event for event in self.events if event.params.get(name) == value]
-
-
-def seen(state: State, version: int, trail: Trail, told: Told, personal: Personal) -> Seen:
+def seen(state: State, version: int, then: Then, told: Told, personal: Personal) -> Seen:
     """Tell what the agent had before it at a version, and since when."""
     shopping, inventory = _map(state.get("shopping")), _map(state.get("inventory"))
 
     def known(places: Mapping[Any, int], place: Any) -> dict[str, Any]:
-        return told.at(min(places.get(place, 1), version))
+        return told.made(places.get(place, 1))._asdict()
 
     lines = [
         PriceSeen(
-            line=key, **_texts(line, "item", "title", "variant", "currency"), **known(trail.priced, key),
+            line=key, **_texts(line, "item", "title", "variant", "currency"), **known(then.priced, key),
             **{name: line[name] for name in ("quantity", "unit_price")},
         )
         for key, line in sorted(_map(shopping.get("lines")).items())
@@ -76,12 +58,12 @@ def seen(state: State, version: int, trail: Trail, told: Told, personal: Persona
     discounts = [
         DiscountSeen(
             **_texts(one, "code", "label", "currency"), amount=one["amount"],
-            **known(trail.last, ("shopping", "discounts", key)),
+            **known(then.last, ("shopping", "discounts", key)),
         )
         for key, one in sorted(_map(shopping.get("discounts")).items())
     ]  # fmt: skip
     stock = [
-        StockSeen(item=item, available=one["available"], **{**known(trail.last, ("inventory", "stock", item)),
+        StockSeen(item=item, available=one["available"], **{**known(then.last, ("inventory", "stock", item)),
                   "at": _utc(one["at"])})
         for item, one in sorted(_map(inventory.get("stock")).items())
     ]  # fmt: skip
@@ -94,12 +76,11 @@ def seen(state: State, version: int, trail: Trail, told: Told, personal: Persona
         StaleSeen(ref=key, what=str(one.get("what", "")), since=_utc(one["since"]))
         for key, one in sorted(_map(_map(state.get("stale")).get("parts")).items())
     ]
-    here = told.at(version)
     return Seen(
-        **here,
+        **told.made(version)._asdict(),
         lines=lines,
         discounts=discounts,
-        quote=_quote(_map(shopping.get("quote")), known(trail.last, ("shopping", "quote"))),
+        quote=_quote(_map(shopping.get("quote")), known(then.last, ("shopping", "quote"))),
         delivery=personal(_map(shopping.get("delivery")) or None),
         stock=stock,
         holds=holds,
@@ -118,9 +99,8 @@ def payments(state: State, trail: Trail, told: Told, *, until: int) -> list[Paym
     """Tell the attempts to pay that had begun by event ``until``, the first one first."""
     found = []
     for key, one in _map(_map(state.get("decisions")).get("payments")).items():
-        place = ("decisions", "payments", key)
-        first, last = told.made[trail.first.get(place, 1)], told.made[trail.last.get(place, 1)]
-        if first.seq > until:
+        first, last = told.made(trail.began.get(key, 1)), told.made(trail.moved.get(key, 1))
+        if first.event > until:
             continue
         texts = _texts(one, "method", "outcome", "code", "currency", "provider_ref", "brand", "last4")
         found.append(
@@ -130,17 +110,19 @@ def payments(state: State, trail: Trail, told: Told, *, until: int) -> list[Paym
                 amount=one.get("amount"),
                 attempted_at=_utc(one.get("attempted_at")),
                 ended_at=_utc(one.get("ended_at")),
-                first_event=first.seq,
-                first_version=first.version or 0,
-                last_event=last.seq,
-                last_version=last.version or 0,
+                first_event=first.event,
+                first_version=first.version,
+                last_event=last.event,
+                last_version=last.version,
             )
         )
     return sorted(found, key=lambda payment: (payment.first_event, payment.id))
 
 
-def policies(events: Sequence[Happened], *, until: int, subject: Collection[int]) -> list[PolicyDecision]:
+def policies(decided: Sequence[Happened], *, until: int, subject: Sequence[Happened]) -> list[PolicyDecision]:
     """Tell what rules have decided by event ``until``: denials, what a rule allowed by name, and the subject's."""
+    events = {event.seq: event for event in (*decided, *(event for event in subject if event.rule))}
+    marked = {event.seq for event in subject}
     return [
         PolicyDecision(
             event=event.seq,
@@ -153,10 +135,10 @@ def policies(events: Sequence[Happened], *, until: int, subject: Collection[int]
             status=event.status,
             code=event.code,
             version=event.version,
-            of_subject=event.seq in subject,
+            of_subject=seq in marked,
         )
-        for event in events[:until]
-        if event.result != "allow" or (event.rule and (event.seq in subject or event.rule != DEFAULT))
+        for seq, event in sorted(events.items())
+        if seq <= until
     ]
 
 
@@ -185,7 +167,7 @@ def steps(rows: Sequence[Checkpoint], told: Told, *, until: int) -> list[StepEvi
             ended_version=row.ended_version,
         )
         for row in rows
-        if row.version in told.made and told.made[row.version].seq <= until
+        if told.made_by(row.version, until)
     ]
 
 

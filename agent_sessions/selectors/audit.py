@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Final
+from heapq import merge
+from typing import Any, Final, Literal
 
 from django.db.models import QuerySet
 
@@ -36,22 +37,28 @@ def events(session_id: uuid.UUID, *, after: int = 0, limit: int = 100) -> list[J
     ]
 
 
-def openings(head: SessionHead, *, disclose: str, up_to: int) -> list[Opening]:
-    """Return the private values of the events up to ``up_to`` that ``disclose`` names; none if they were erased.
+def openings(head: SessionHead, *, disclose: str, up_to: int) -> Iterator[Opening]:
+    """Yield the private values of the events up to ``up_to`` that ``disclose`` names, in order by event and path.
 
-    Raises InvalidValue for a disclosure that there is not.
+    None if they were erased. A few are in memory at a time. Raises InvalidValue for a disclosure that there is not.
     """
     if disclose not in DISCLOSURES:
         raise InvalidValue("/disclose", f"Choose one of {', '.join(DISCLOSURES)}.")
+    return _openings(head, disclose, up_to)
+
+
+def _openings(head: SessionHead, disclose: str, up_to: int) -> Iterator[Opening]:
     if disclose == "none":
-        return []
+        return
     keys, run_id = head.data_keys(), str(head.session_id)
+    values: Iterable[tuple[int, str, JSON]]
     if disclose == PURPOSE:
         kept = _kept(head, keys, 1) if keys.opens("personal") else {}
-        values = [(1, PURPOSE, value) for path, value in kept.items() if path == PURPOSE]
+        values = [(1, path, value) for path, value in kept.items() if path == PURPOSE]
     else:
-        values = list(_private_values(head, keys, up_to, personal=disclose == "all"))
-    return [Opening(seq, path, salt_for(keys.of_path(path), run_id, seq, path), value) for seq, path, value in values]
+        values = _private_values(head, keys, up_to, personal=disclose == "all")
+    for seq, path, value in values:
+        yield Opening(seq, path, salt_for(keys.of_path(path), run_id, seq, path), value)
 
 
 def private_values(session: SessionHead | uuid.UUID, seq: int) -> dict[str, JSON]:
@@ -85,7 +92,7 @@ def sealed_values(head: SessionHead) -> Iterator[tuple[int, str, JSON]]:
 
     A few of them are in memory at a time. Raises SessionDamaged, KeyProblem.
     """
-    return _private_values(head, head.data_keys(), head.head_seq, few=_FEW)
+    return _private_values(head, head.data_keys(), head.head_seq)
 
 
 def _kept(head: SessionHead, keys: DataKeys, seq: int) -> dict[str, JSON]:
@@ -97,33 +104,49 @@ def _kept(head: SessionHead, keys: DataKeys, seq: int) -> dict[str, JSON]:
 
 
 def _private_values(
-    head: SessionHead, keys: DataKeys, up_to: int, *, personal: bool = True, few: int = 0
+    head: SessionHead, keys: DataKeys, up_to: int, *, personal: bool = True
 ) -> Iterator[tuple[int, str, JSON]]:
-    """Yield event number, path and value of everything that the events hold commitments to, personal or not.
+    """Yield event number, path and value of everything that the events hold commitments to, personal or not, in order.
 
-    All rows of a table are read at once, or ``few`` of them at a time: that takes longer.
+    Versions and messages are numbered in the order of their events.
     """
-
-    def rows(found: QuerySet[Any], *columns: str) -> Iterable[Any]:
-        values = found.values_list(*columns)
-        return values.iterator(chunk_size=few) if few else values
-
-    alias = _rows.write_connection().alias
-    in_session = {"session_id": head.session_id}
-    versions = SessionVersion.objects.using(alias).filter(**in_session, event_seq__lte=up_to)
-    if keys.opens("content"):
-        for number, seq, sealed in rows(versions.filter(patch__isnull=False), "number", "event_seq", "patch"):
-            if patch := open_document(keys, head.session_id, PATCH, number, sealed):
-                yield seq, "patch", patch
     if not personal or not keys.opens("personal"):
-        return
-    said = versions.filter(personal_patch__isnull=False)
-    for number, seq, sealed in rows(said, "number", "event_seq", "personal_patch"):
-        yield seq, "personal", open_document(keys, head.session_id, PERSONAL_PATCH, number, sealed)
-    events = AuditEvent.objects.using(alias).filter(**in_session, seq__lte=up_to, private__isnull=False)
-    for seq, private in rows(events, "seq", "private"):
-        for path, value in open_document(keys, head.session_id, PRIVATE, seq, private).items():
+        return _opened_patches(head, keys, up_to, "patch") if keys.opens("content") else iter(())
+    sources = [_opened_patches(head, keys, up_to, "personal"), _opened_private(head, keys, up_to)]
+    sources.append(_opened_messages(head, keys, up_to))
+    if keys.opens("content"):
+        sources.append(_opened_patches(head, keys, up_to, "patch"))
+    return merge(*sources, key=lambda one: one[:2])
+
+
+def _opened_patches(
+    head: SessionHead, keys: DataKeys, up_to: int, path: Literal["patch", "personal"]
+) -> Iterator[tuple[int, str, JSON]]:
+    column, what = ("patch", PATCH) if path == "patch" else ("personal_patch", PERSONAL_PATCH)
+    rows = SessionVersion.objects.using(_rows.write_connection().alias).filter(
+        session_id=head.session_id, event_seq__lte=up_to, **{f"{column}__isnull": False}
+    )
+    for number, seq, sealed in _few(rows.order_by("number"), "number", "event_seq", column):
+        if (patch := open_document(keys, head.session_id, what, number, sealed)) or path == "personal":
+            yield seq, path, patch
+
+
+def _opened_private(head: SessionHead, keys: DataKeys, up_to: int) -> Iterator[tuple[int, str, JSON]]:
+    rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(
+        session_id=head.session_id, seq__lte=up_to, private__isnull=False
+    )
+    for seq, sealed in _few(rows.order_by("seq"), "seq", "private"):
+        for path, value in sorted(open_document(keys, head.session_id, PRIVATE, seq, sealed).items()):
             yield seq, path, value
-    messages = Message.objects.using(alias).filter(**in_session, event_seq__lte=up_to, body__isnull=False)
-    for number, seq, sealed in rows(messages, "number", "event_seq", "body"):
+
+
+def _opened_messages(head: SessionHead, keys: DataKeys, up_to: int) -> Iterator[tuple[int, str, JSON]]:
+    rows = Message.objects.using(_rows.write_connection().alias).filter(
+        session_id=head.session_id, event_seq__lte=up_to, body__isnull=False
+    )
+    for number, seq, sealed in _few(rows.order_by("number"), "number", "event_seq", "body"):
         yield seq, "message", open_document(keys, head.session_id, MESSAGE, number, sealed)
+
+
+def _few(rows: QuerySet[Any], *columns: str) -> Iterator[Any]:
+    return rows.values_list(*columns).iterator(chunk_size=_FEW)

@@ -35,7 +35,7 @@ from agent_sessions.exceptions import InvalidValue, SessionDamaged
 from agent_sessions.models import Approval, CheckoutHandoff, Checkpoint, DeviceConfirmation, Session
 from agent_sessions.selectors import _evidence_parts as parts
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._evidence_history import Happened, Trail, read_events, read_versions
+from agent_sessions.selectors._evidence_history import Happened, Trail, read_events, read_versions, some_events
 from agent_sessions.selectors._heads import SessionHead, get_session, read_head, require_open
 from agent_sessions.selectors._keys import DataClass
 from agent_sessions.selectors._states import open_document
@@ -62,16 +62,19 @@ WHOLE: Final = Subject()
 WITHHELD: Final = parts.WITHHELD
 
 
-def evidence(session: SessionHead | uuid.UUID, subject: Subject = WHOLE, *, personal: bool = False) -> Evidence:
+def evidence(
+    session: SessionHead | uuid.UUID, subject: Subject = WHOLE, *, personal: bool = False, most: int | None = None
+) -> Evidence:
     """Return what a subject of a session rested on, without its proof. ``personal``: with what is personal (A9).
 
-    A fixed number of queries, however long the history. What was erased says so in its place. Raises SessionNotFound,
-    InvalidValue if there is no such subject, SessionQuarantined, SessionDamaged, SchemaUnknown, KeyProblem.
+    ``most`` is how many of a kind are told, the first ones; by default all. A fixed number of queries, however long the
+    history. What was erased says so in its place. Raises SessionNotFound, InvalidValue if there is no such subject,
+    SessionQuarantined, SessionDamaged, SchemaUnknown, KeyProblem.
     """
     head = session if isinstance(session, SessionHead) else read_head(session)
     require_open(head)
     try:
-        return _Assembly(head, subject, personal).document()
+        return _Assembly(head, subject, personal, most).document()
     except (LookupError, TypeError, ValueError, AttributeError) as misfit:
         raise SessionDamaged(head.session_id, "its state has a shape that this version does not know") from misfit
 
@@ -85,37 +88,42 @@ class _Target:
     event: int | None
     version: int
     until: int
-    events: frozenset[int] = frozenset()
+    events: tuple[Happened, ...] = ()
 
 
 class _Assembly:
     """One document in the making: everything that is read for it, once."""
 
-    def __init__(self, head: SessionHead, subject: Subject, personal: bool) -> None:
-        self.head, self.subject, self.asked_personal = head, subject, personal
+    def __init__(self, head: SessionHead, subject: Subject, personal: bool, most: int | None) -> None:
+        self.head, self.subject, self.asked_personal, self.most = head, subject, personal, most
         self.row: Session = get_session(head.session_id)
-        self.events, self.header = read_events(head)
-        self.told = parts.Told(self.events, {event.version: event for event in self.events if event.version})
         mine = {"session_id": head.session_id}
         known = {**mine, "version__lte": head.version}  # what came since is told by who asks again
         self.approvals: list[Approval] = list(stored_approvals().filter(**known).order_by("pk"))
-        self.handoffs: list[CheckoutHandoff] = list(_of(CheckoutHandoff).filter(**known).order_by("pk"))
+        self.handoffs: list[CheckoutHandoff] = list(_of(CheckoutHandoff).filter(**known).order_by("version", "pk"))
         self.devices: list[DeviceConfirmation] = list(_of(DeviceConfirmation).filter(**mine).order_by("pk"))
-        self.steps: list[Checkpoint] = list(_of(Checkpoint).filter(**mine).order_by("number"))
+        self.steps: list[Checkpoint] = list(_of(Checkpoint).filter(**mine).order_by("number")[:most])
+        named = {("approval", str(row.pk)) for row in self.approvals}
+        named |= {("order", row.order_ref) for row in self.handoffs if row.order_ref}
+        self.told = read_events(head, named=named, most=most)
+        uses = [event for name, ref in named if name == "approval" for event in self.told.naming(name, ref)]
+        self.used = {event.version: event for event in sorted(uses, key=lambda event: event.seq)
+                     if event.kind == APPROVAL_USED}  # fmt: skip
         self.gone = self._gone()
-        shown = {row.version for row in self.approvals} | {row.version for row in self.handoffs}
         target = None if subject.kind == "payment" else self._find()
         self.trail: Trail | None = None
         if "content" not in self.gone:
+            shown = {row.version for _, row, _ in self._pages()} | {row.version for row in self.handoffs[:most]}
             keep = {head.version, *shown, *([] if target is None else [target.version])}
-            self.trail = read_versions(head, keep=keep, payment=subject.ref if subject.kind == "payment" else "")
+            payment = subject.ref if subject.kind == "payment" else ""
+            self.trail = read_versions(head, keep=keep, at=0 if target is None else target.version, payment=payment)
         self.target = self._payment() if target is None else target
 
     def document(self) -> Evidence:
         target, until = self.target, self.target.until
-        decided = parts.policies(self.events, until=until, subject=target.events)
+        decided = parts.policies(self.told.decided, until=until, subject=target.events)
         scope = self.head.scope
-        private = sealed_parts(self.head, {1, *target.events}) if self._shows_personal else {}
+        private = sealed_parts(self.head, {1, *(event.seq for event in target.events)}) if self._shows_personal else {}
         named = {one.rule for one in decided} - {"", DEFAULT}
         return Evidence(
             made_at=format_time(timezone.now()),
@@ -137,16 +145,16 @@ class _Assembly:
                 currency=scope.currency,
                 authority_ends=parts.time_text(scope.expires_at),
                 session_ends=format_time(self.head.expires_at),
-                by_default=sum(event.rule == DEFAULT for event in self.events[:until] if event.result == "allow"),
+                by_default=self.told.by_default(until),
                 rules_now=parts.rules_now(named),
             ),
             policies=decided,
             seen=self._seen(),
-            approvals=[self._approval(row) for row in self.approvals if self._made_by(row.version)],
+            approvals=[self._approval(row) for row in self._first(self.approvals)],
             disclosed=self._disclosed(),
             payments=self._payments(),
             steps=parts.steps(self.steps, self.told, until=until),
-            orders=[self._order(row) for row in self.handoffs if self._made_by(row.version)],
+            orders=[self._order(row) for row in self._first(self.handoffs)],
             erased=[parts.erased_part(note) for _, note in sorted(self.gone.items())],
         )
 
@@ -168,23 +176,23 @@ class _Assembly:
 
     def _find(self) -> _Target:
         """Find the subject in events and rows. Raises InvalidValue."""
-        kind, ref, last = self.subject.kind, self.subject.ref, self.events[-1]
+        kind, ref, last = self.subject.kind, self.subject.ref, self.told.last
         if kind == "session":
             return _Target("the whole session", last.at, None, self.head.version, last.seq)
         if kind == "order":
             return self._ordered(ref)
         if ref.isascii() and ref.isdigit() and len(ref) < 10:
-            if not 1 <= int(ref) <= len(self.events):
-                raise self._unknown("decision", f"events 1 to {len(self.events)}")
-            event = self.events[int(ref) - 1]
-            return _Target(event.kind, event.at, event.seq, self._version_by(event.seq), event.seq, _set(event))
+            if not 1 <= int(ref) <= last.seq:
+                raise self._unknown("decision", f"events 1 to {last.seq}")
+            (event,) = some_events(self.head, int(ref))
+            return _Target(event.kind, event.at, event.seq, self.told.version_by(event.seq), event.seq, (event,))
         found = next((row for row in self.approvals if str(row.pk) == ref.lower()), None)
         if found is None:
             known = ", ".join(str(row.pk) for row in self.approvals) or "none"
-            raise self._unknown("decision", f"events 1 to {len(self.events)} and the approvals {known}")
+            raise self._unknown("decision", f"events 1 to {last.seq} and the approvals {known}")
         named = self.told.naming("approval", str(found.pk))
         event = named[-1]
-        return _Target(event.kind, event.at, event.seq, found.version, event.seq, _set(*named))
+        return _Target(event.kind, event.at, event.seq, found.version, event.seq, tuple(named))
 
     def _ordered(self, ref: str) -> _Target:
         found = next((row for row in self.handoffs if row.order_ref and row.order_ref == ref), None)
@@ -192,9 +200,9 @@ class _Assembly:
             known = ", ".join(clipped(row.order_ref) for row in self.handoffs if row.order_ref) or "none"
             raise self._unknown("order", f"the orders {known}")
         named = self.told.naming("order", ref)
-        made = self.told.made[found.version]
+        (made,) = some_events(self.head, self.told.made(found.version).event)
         event = named[-1] if named else made
-        return _Target(event.kind, event.at, event.seq, found.version, self.events[-1].seq, _set(*named, made))
+        return _Target(event.kind, event.at, event.seq, found.version, self.told.last.seq, (*named, made))
 
     def _payment(self) -> _Target:
         if self.trail is None:
@@ -203,24 +211,25 @@ class _Assembly:
                 "/payment",
                 f"The content of session {self.head.session_id} was {text}. Ask for the whole session or an order.",
             )
-        place = ("decisions", "payments", self.subject.ref)
-        if place not in self.trail.first:
-            known = ", ".join(clipped(one[2]) for one in self.trail.first if one[:2] == place[:2] and len(one) > 2)
-            raise self._unknown("payment", f"the payments {known or 'none'}")
-        first, last = self.told.made[self.trail.first[place]], self.told.made[self.trail.last[place]]
-        return _Target(first.kind, first.at, first.seq, first.version or 1, last.seq, _set(first, last))
+        ref, trail = self.subject.ref, self.trail
+        if ref not in trail.began:
+            raise self._unknown("payment", f"the payments {', '.join(map(clipped, trail.began)) or 'none'}")
+        began, moved = self.told.made(trail.began[ref]), self.told.made(trail.moved[ref])
+        events = some_events(self.head, began.event, moved.event)
+        first = events[0]
+        return _Target(first.kind, first.at, first.seq, began.version, moved.event, events)
 
     def _unknown(self, kind: str, known: str) -> InvalidValue:
         return InvalidValue(
             f"/{kind}", f"Session {self.head.session_id} has {known}, not {clipped(self.subject.ref)!r}."
         )
 
-    def _version_by(self, seq: int) -> int:
-        """Return the version that the session had after an event."""
-        return max(event.version for event in self.events[:seq] if event.version)
-
     def _made_by(self, version: int) -> bool:
-        return version in self.told.made and self.told.made[version].seq <= self.target.until
+        return self.told.made_by(version, self.target.until)
+
+    def _first(self, rows: list[Any]) -> list[Any]:
+        """Return those of the rows that had come by then, as many as are told."""
+        return [row for row in rows if self._made_by(row.version)][: self.most]
 
     def _session(self, said: Mapping[str, Any]) -> SessionFacts:
         row, head = self.row, self.head
@@ -230,7 +239,7 @@ class _Assembly:
         }  # fmt: skip
         return SessionFacts(
             id=str(head.session_id),
-            site=str(self.header.get("site", "")),
+            site=str(self.told.header.get("site", "")),
             merchant=head.merchant,
             agent=agent,
             consumer=self._personal(head.consumer),
@@ -252,7 +261,7 @@ class _Assembly:
         if self.trail is None:
             return Missing(missing=self.gone["content"].text)
         version = self.target.version
-        return parts.seen(self.trail.states[version], version, self.trail, self.told, self._personal)
+        return parts.seen(self.trail.states[version], version, self.trail.then, self.told, self._personal)
 
     def _payments(self) -> list[PaymentEvidence] | Missing:
         if self.trail is None:
@@ -287,10 +296,8 @@ class _Assembly:
 
     def _disclosed(self) -> list[Disclosure]:
         """Tell which carts were put before the consumer, in the order in which that was done."""
-        rows: list[tuple[str, Any, Any]] = [("approval", row, row.requested_at) for row in self.approvals]
-        rows += [("checkout", row, row.created_at) for row in self.handoffs]
         found = []
-        for page, row, made_at in sorted(rows, key=lambda one: (one[2], one[0])):
+        for page, row, made_at in self._pages():
             if not self._made_by(row.version):
                 continue
             cart: dict[str, Any] = {"cart": None, "delivery": None}
@@ -312,18 +319,19 @@ class _Assembly:
             )
         return found
 
+    def _pages(self) -> list[tuple[str, Any, Any]]:
+        rows: list[tuple[str, Any, Any]] = [("approval", row, row.requested_at) for row in self.approvals]
+        rows += [("checkout", row, row.created_at) for row in self.handoffs]
+        return sorted(rows, key=lambda one: (one[2], one[0]))[: self.most]
+
     def _order(self, row: CheckoutHandoff) -> OrderEvidence:
-        used = [event for event in self.events if event.kind == APPROVAL_USED and event.version == row.version]
-        wanted = str(used[-1].params.get("approval", "")) if used else ""
+        used = self.used.get(row.version)
+        wanted = "" if used is None else str(used.params["approval"])
         approval = next((one for one in self.approvals if str(one.pk) == wanted), None)
         as_approved = None
         if approval is not None and self.trail is not None and "personal" not in self.gone:
             as_approved = cart_fingerprint(self.trail.states[row.version]) == approval.fingerprint
         return parts.order(row, self.told, approval, self.devices, as_approved=as_approved)
-
-
-def _set(*events: Happened) -> frozenset[int]:
-    return frozenset(event.seq for event in events)
 
 
 def _of(model: type[M]) -> QuerySet[M]:

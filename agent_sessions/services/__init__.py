@@ -38,7 +38,7 @@ from agent_sessions.services.documents import Imported, export_state, import_sta
 from agent_sessions.services.endpoints import note_endpoint_failure, note_endpoint_success
 from agent_sessions.services.erasing import purge_session
 from agent_sessions.services.erasure import erase_consumer, finish_erasures
-from agent_sessions.services.evidence import evidence_bytes, get_evidence
+from agent_sessions.services.evidence import EvidenceFile, evidence_bytes, get_evidence, open_evidence
 from agent_sessions.services.expiry import Expired, end_revoked_sessions, expire_sessions, revoke_all_sessions
 from agent_sessions.services.facts import learn_fact
 from agent_sessions.services.handoffs import Resent, complete_handoff, note_handoff_opened, resend_handoff
@@ -97,6 +97,7 @@ __all__ = [
     "Committed",
     "ConsumerAssertion",
     "DestroyedMasterKey",
+    "EvidenceFile",
     "Expired",
     "Grant",
     "Held",
@@ -172,6 +173,7 @@ __all__ = [
     "note_endpoint_success",
     "note_handoff_opened",
     "note_refused_action",
+    "open_evidence",
     "open_session",
     "pause_session",
     "place_hold",

@@ -6,13 +6,15 @@ import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from agent_sessions.audit.artifact import PURPOSE, Seal, build_artifact, make_seal
+from agent_sessions.audit.artifact import PURPOSE, Seal, build_artifact, make_seal, write_artifact
 from agent_sessions.audit.chain import check_chain
 from agent_sessions.audit.events import ENDED, event_hash
+from agent_sessions.audit.filed import ProofFile
 from agent_sessions.audit.proofs import Inclusion
 from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.exceptions import (
@@ -25,7 +27,7 @@ from agent_sessions.exceptions import (
 )
 from agent_sessions.models import Artifact, AuditEvent, Session, SiteKey
 from agent_sessions.selectors import _rows
-from agent_sessions.selectors._heads import read_head, require_open
+from agent_sessions.selectors._heads import SessionHead, read_head, require_open
 from agent_sessions.selectors.audit import openings
 from agent_sessions.selectors.log import log_inclusion
 from agent_sessions.services.keys import active_site_key, site_key_secret
@@ -44,6 +46,17 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
     Raises SessionNotFound, SessionQuarantined, ArtifactNotReady while the session is live, SessionDamaged if its
     history is not what was sealed, KeyProblem.
     """
+    head, seal = require_seal(session_id)
+    opened = openings(head, disclose=disclose, up_to=seal.event_count)
+    inclusion, after = _inclusion(session_id, seal), _after(head, seal)
+    return build_artifact(seal, list(_sealed_events(head, seal)), list(opened), inclusion=inclusion, after=after)
+
+
+def require_seal(session_id: uuid.UUID) -> tuple[SessionHead, Seal]:
+    """Return where an ended session stands and its seal, made now if no job has come by yet.
+
+    Raises what ``get_artifact`` raises.
+    """
     from agent_sessions.services.sessions import expire_session
 
     head = read_head(session_id)
@@ -55,7 +68,7 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
         head = read_head(session_id)
     require_open(head)
     sealed = seal_artifact(session_id)
-    seal = Seal(
+    return head, Seal(
         envelope=bytes(sealed.envelope),
         root_hash=sealed.root_hash,
         signature=bytes(sealed.signature),
@@ -63,15 +76,29 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
         public_key=bytes(sealed.signing_key.public),
         event_count=sealed.event_count,
     )
-    covered = AuditEvent.objects.using(_alias()).filter(session_id=session_id, seq__lte=seal.event_count)
-    events = [bytes(canonical) for canonical in covered.order_by("seq").values_list("canonical", flat=True)]
+
+
+def file_artifact(file: ProofFile, head: SessionHead, seal: Seal, *, disclose: str) -> dict[str, Any]:
+    """Write a session's artifact to a file as ``get_artifact`` returns it, a few events at a time.
+
+    Return it for ``audit.verify.verify_filed``, which it was not checked with. Raises SessionDamaged, KeyProblem.
+    """
+    opened = openings(head, disclose=disclose, up_to=seal.event_count)
+    inclusion, after = _inclusion(head.session_id, seal), _after(head, seal)
+    return write_artifact(file, seal, _sealed_events(head, seal), opened, inclusion=inclusion, after=after)
+
+
+def _sealed_events(head: SessionHead, seal: Seal) -> Iterator[bytes]:
+    covered = AuditEvent.objects.using(_alias()).filter(session_id=head.session_id, seq__lte=seal.event_count)
+    return map(bytes, covered.order_by("seq").values_list("canonical", flat=True).iterator(chunk_size=500))
+
+
+def _after(head: SessionHead, seal: Seal) -> list[bytes]:
     # Up to where the head stood whose keys open the rest, so that nothing is opened that is said to be erased.
     after = AuditEvent.objects.using(_alias()).filter(
-        session_id=session_id, seq__gt=seal.event_count, seq__lte=head.head_seq
+        session_id=head.session_id, seq__gt=seal.event_count, seq__lte=head.head_seq
     )
-    later = [bytes(canonical) for canonical in after.order_by("seq").values_list("canonical", flat=True)]
-    opened = openings(head, disclose=disclose, up_to=seal.event_count)
-    return build_artifact(seal, events, opened, inclusion=_inclusion(session_id, seal), after=later)
+    return [bytes(canonical) for canonical in after.order_by("seq").values_list("canonical", flat=True)]
 
 
 def _inclusion(session_id: uuid.UUID, seal: Seal) -> Inclusion | None:
@@ -128,7 +155,7 @@ def _checked_hashes(session_id: uuid.UUID) -> list[str]:
     hashes: list[str] = []
 
     def events() -> Iterator[tuple[int, bytes]]:
-        for seq, stored in rows.values_list("seq", "canonical"):
+        for seq, stored in rows.values_list("seq", "canonical").iterator(chunk_size=500):
             canonical = bytes(stored)
             hashes.append(event_hash(canonical))
             yield seq, canonical

@@ -36,7 +36,7 @@ from agent_sessions.selectors.log import log_keys, tree_head
 from agent_sessions.selectors.selection import Selection, require_some, selected_sessions
 from agent_sessions.selectors.sessions import ids_of
 from agent_sessions.services._payment_data import require_no_payment_data
-from agent_sessions.services.evidence import check_reason, evidence_and_proof, evidence_bytes, site_trust, with_proof
+from agent_sessions.services.evidence import EvidenceFile, check_reason, evidence_bytes, file_evidence, site_trust
 from agent_sessions.services.keys import active_site_key, consumer_pseudonym, signing_keys, site_key_secret
 from agent_sessions.services.revealing import reveal_content
 from agent_sessions.services.site_events import record
@@ -229,30 +229,34 @@ class _Writing:
         self._counts["sessions"] += 1
         personal = self._opens(session_id)
         try:
-            found, proof = evidence_and_proof(session_id, WHOLE, personal=personal)
-            proven = with_proof(found, proof, self._trust, personal=personal, with_document=False)
-            written = evidence_bytes(proven)
+            found = file_evidence(session_id, WHOLE, self._trust, personal=personal)
         except AgentSessionsError as error:
             self._counts["unreadable"] += 1
             told |= {"standing": "unreadable", "problem": error.code}
         else:
-            assert proven.proof is not None  # noqa: S101 - it was just added
-            standing, name = ("sealed", "artifact") if proven.proof.sealed else ("live", "chain")
-            self._counts[standing] += 1
-            self._counts["unproven"] += not proven.proof.ok
-            self._file(f"sessions/{session_id}/{name}.json", proof)
-            self._file(f"sessions/{session_id}/evidence.json", written)
-            told |= {
-                "standing": standing,
-                "verified": proven.proof.ok,
-                "personal": personal,
-                "opened_at": proven.session.created_at,
-                "ended_at": proven.session.ended_at,
-                "merchant": proven.session.merchant,
-                "orders": [one.order_ref for one in proven.orders if one.order_ref],
-                "erased": [one.text for one in proven.erased],
-            }
+            with found:
+                told |= self._put(session_id, found)
         self._index.write(canonical_bytes(told) + b"\n")
+
+    def _put(self, session_id: uuid.UUID, found: EvidenceFile) -> dict[str, Any]:
+        """Write evidence and proof; return what the index says of them."""
+        stated = found.evidence
+        assert stated.proof is not None  # noqa: S101 - evidence in a file has one
+        standing, name = ("sealed", "artifact") if stated.proof.sealed else ("live", "chain")
+        self._counts[standing] += 1
+        self._counts["unproven"] += not stated.proof.ok
+        self._copy(f"sessions/{session_id}/{name}.json", found.proof)
+        self._file(f"sessions/{session_id}/evidence.json", evidence_bytes(stated))
+        return {
+            "standing": standing,
+            "verified": stated.proof.ok,
+            "personal": stated.personal,
+            "opened_at": stated.session.created_at,
+            "ended_at": stated.session.ended_at,
+            "merchant": stated.session.merchant,
+            "orders": [one.order_ref for one in stated.orders if one.order_ref],
+            "erased": [one.text for one in stated.erased],
+        }
 
     def finish(self, selection: Selection, *, reason: str, actor: Actor) -> Bundle:
         """Write index, manifest and signature."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, Final
+from os import SEEK_END
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final
 
 import msgspec
 
+from agent_sessions.audit.artifact import Opening
 from agent_sessions.audit.checks import DEPTH
+from agent_sessions.audit.filed import ProofFile
 from agent_sessions.audit.inclusion import LogTrust
 from agent_sessions.audit.notes import Policy
-from agent_sessions.audit.open_chain import build_open_chain, open_chain_problems
-from agent_sessions.audit.verify import verify_artifact
+from agent_sessions.audit.open_chain import filed_chain_problems, write_open_chain
+from agent_sessions.audit.verify import verify_filed
 from agent_sessions.audit.vkeys import read_vkey
 from agent_sessions.crypto.canonical import canonical_bytes, parse_strict
 from agent_sessions.crypto.signing import read_public_key
@@ -27,12 +31,15 @@ from agent_sessions.selectors.audit import openings
 from agent_sessions.selectors.evidence import WHOLE, Subject, evidence
 from agent_sessions.selectors.log import log_keys
 from agent_sessions.services._texts import check_text
-from agent_sessions.services.artifacts import get_artifact
+from agent_sessions.services.artifacts import file_artifact, require_seal
 from agent_sessions.services.keys import signing_keys
 from agent_sessions.services.site_events import record
 
 DISCLOSED: Final = "evidence.disclosed"
 MAX_REASON: Final = 200
+_IN_MEMORY: Final = 1 << 20
+"""Bytes of the longest proof that is made in memory; longer ones are in a file that has no name."""
+_PART: Final = 1 << 16
 _TRIES: Final = 5
 """Times that evidence and proof are read when events come in between: what it says has to be in its proof."""
 _SEALED: Final = "The signed artifact of the session, made when it ended."
@@ -40,6 +47,41 @@ _OPEN: Final = (
     "The session has not ended, so nobody has signed it yet. These are its events so far: nothing in them can be "
     "changed unseen, but that none is missing at the end is shown by the artifact only."
 )
+
+
+class EvidenceFile:
+    """A document with the proof in a file: its bytes, ``size`` of them, are those that ``evidence_bytes`` writes.
+
+    ``evidence`` is what it states, without the proof's document; ``proof`` is that. A session of any length takes no
+    more memory than what is stated of it. To be closed.
+    """
+
+    def __init__(self, evidence: Evidence, proof: IO[bytes]) -> None:
+        self.evidence, self.proof = evidence, proof
+        document: dict[str, Any] = evidence.to_json()
+        proven: dict[str, Any] = document.pop("proof")
+        del proven["document"]  # the first of its members in the order in which they are written
+        before = {name: value for name, value in document.items() if name < "proof"}
+        after = {name: value for name, value in document.items() if name > "proof"}
+        self._before = _canonical(before)[:-1] + b',"proof":{"document":'
+        self._after = b"," + _canonical(proven)[1:] + b"," + _canonical(after)[1:]
+        self.size = len(self._before) + proof.seek(0, SEEK_END) + len(self._after)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._before
+        self.proof.seek(0)
+        while part := self.proof.read(_PART):
+            yield part
+        yield self._after
+
+    def __enter__(self) -> EvidenceFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.proof.close()
 
 
 def get_evidence(
@@ -50,22 +92,47 @@ def get_evidence(
     reason: str = "",
     actor: Actor = SYSTEM,
     with_document: bool = True,
+    most: int | None = None,
 ) -> Evidence:
     """Return what a decision, a payment, an order or a whole session rested on, with the proof of it (A2).
 
     Without ``personal`` what people said and what is known of the consumer is left out, here and in the proof. With it,
     ``actor`` and ``reason`` (1 to 200 characters, nothing personal) go into the site's own chain first (A9).
-    ``with_document`` False says of the proof what came of checking it, and leaves it out.
+    ``with_document`` False says of the proof what came of checking it, and leaves it out. ``most`` is how many of a
+    kind are stated, the first ones: a page that shows no more of a long session needs no more memory for it.
 
     Raises InvalidValue if there is no such subject or no reason, and what ``get_artifact`` raises.
     """
+    with open_evidence(session_id, subject, personal=personal, reason=reason, actor=actor, most=most) as found:
+        if not with_document or found.evidence.proof is None:
+            return found.evidence
+        found.proof.seek(0)
+        document: Any = parse_strict(found.proof.read(), max_depth=DEPTH)
+        proof = msgspec.structs.replace(found.evidence.proof, document=document)
+        return msgspec.structs.replace(found.evidence, proof=proof)
+
+
+def open_evidence(
+    session_id: uuid.UUID,
+    subject: Subject = WHOLE,
+    *,
+    personal: bool = False,
+    reason: str = "",
+    actor: Actor = SYSTEM,
+    most: int | None = None,
+) -> EvidenceFile:
+    """Return what ``get_evidence`` does as a file: whole, verified, and recorded before a byte of it can be read."""
     if personal:
         check_reason(reason)
-    found, proof = evidence_and_proof(session_id, subject, personal=personal)
+    found = file_evidence(session_id, subject, site_trust(), personal=personal, most=most)
     if personal:
         facts: dict[str, Any] = {"session": str(session_id), "subject": subject.kind, "reason": reason}
-        record(DISCLOSED, actor, facts)
-    return with_proof(found, proof, site_trust(), personal=personal, with_document=with_document)
+        try:
+            record(DISCLOSED, actor, facts)
+        except BaseException:
+            found.close()
+            raise
+    return found
 
 
 def check_reason(reason: str) -> None:
@@ -75,27 +142,70 @@ def check_reason(reason: str) -> None:
         raise InvalidValue("/reason", f"Say in 1 to {MAX_REASON} characters why what is personal is to be shown.")
 
 
-def evidence_and_proof(session_id: uuid.UUID, subject: Subject, *, personal: bool) -> tuple[Evidence, bytes]:
-    """Return the document without its proof, and the bytes of the proof: an artifact, or the chain so far.
+def file_evidence(
+    session_id: uuid.UUID, subject: Subject, trust: Trust, *, personal: bool, most: int | None = None
+) -> EvidenceFile:
+    """Return the document with its proof (an artifact, or the chain so far) and what the verifier says of that.
 
     Both at one moment of the session, unless it moves on again and again.
     """
-    for _ in range(_TRIES):
-        found, proof = _read_both(session_id, subject, personal=personal)
-        if read_head(session_id).head_seq == found.session.events:
+    for attempt in range(_TRIES):
+        file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - whoever gets it closes it
+        try:
+            found = _read_both(session_id, subject, trust, file, personal=personal, most=most)
+        except BaseException:
+            file.close()
+            raise
+        if attempt + 1 == _TRIES or read_head(session_id).head_seq == found.evidence.session.events:
             break
-    return found, proof
+        file.close()
+    return found
 
 
-def _read_both(session_id: uuid.UUID, subject: Subject, *, personal: bool) -> tuple[Evidence, bytes]:
+def _read_both(
+    session_id: uuid.UUID, subject: Subject, trust: Trust, file: IO[bytes], *, personal: bool, most: int | None
+) -> EvidenceFile:
     disclose = "all" if personal else "content"
+    out, told = ProofFile(file), {}
     try:
-        proof = get_artifact(session_id, disclose=disclose)
-        head = read_head(session_id)
+        head, seal = require_seal(session_id)
     except ArtifactNotReady:
-        head = read_head(session_id)
-        proof = _chain_so_far(head, disclose)
-    return evidence(head, subject, personal=personal), proof
+        sealed, head = False, read_head(session_id)
+        chain = write_open_chain(out, str(session_id), _events(head), _openings(head, disclose))
+        problems = filed_chain_problems(chain)
+        ok = not problems
+        told = {"ok": ok, "problems": msgspec.to_builtins(problems), "event_count": len(chain["events"])}
+    else:
+        sealed = True
+        artifact = file_artifact(out, head, seal, disclose=disclose)
+        result = verify_filed(artifact, out.size, trust.keys, log=trust.log)
+        told, ok = msgspec.json.decode(msgspec.json.encode(result)), result.ok and result.trusted
+    proof = Proof(
+        sealed=sealed,
+        note=_SEALED if sealed else _OPEN,
+        sha256=out.sha256,
+        opened=disclose,
+        ok=ok,
+        verification=told,
+        document=None,
+    )
+    found = evidence(head, subject, personal=personal, most=most)
+    return EvidenceFile(msgspec.structs.replace(found, proof=proof), file)
+
+
+def _events(head: SessionHead) -> Iterator[bytes]:
+    """Yield the events so far. Raises SessionDamaged if there are none."""
+    rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(session_id=head.session_id)
+    stored = rows.filter(seq__lte=head.head_seq).order_by("seq").values_list("canonical", flat=True)
+    canonical = None
+    for canonical in stored.iterator(chunk_size=500):
+        yield bytes(canonical)
+    if canonical is None:
+        raise SessionDamaged(head.session_id, "its events are missing")
+
+
+def _openings(head: SessionHead, disclose: str) -> Iterator[Opening]:
+    return openings(head, disclose=disclose, up_to=head.head_seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,38 +225,10 @@ def site_trust() -> Trust:
     )
 
 
-def with_proof(found: Evidence, proof: bytes, trust: Trust, *, personal: bool, with_document: bool) -> Evidence:
-    """Add the proof to a document, and what the verifier says of it."""
-    document: Any = parse_strict(proof, max_depth=DEPTH)
-    sealed = "signature" in document
-    if sealed:
-        result = verify_artifact(proof, trust.keys, log=trust.log)
-        told, ok = msgspec.json.decode(msgspec.json.encode(result)), result.ok and result.trusted
-    else:
-        problems = open_chain_problems(proof)
-        ok = not problems
-        told = {"ok": ok, "problems": msgspec.to_builtins(problems), "event_count": len(document["events"])}
-    proven = Proof(
-        sealed=sealed,
-        note=_SEALED if sealed else _OPEN,
-        sha256=sha256(proof).hexdigest(),
-        opened="all" if personal else "content",
-        ok=ok,
-        verification=told,
-        document=document if with_document else None,
-    )
-    return msgspec.structs.replace(found, proof=proven)
-
-
 def evidence_bytes(found: Evidence) -> bytes:
     """Write a document as canonical JSON."""
-    return canonical_bytes(found.to_json(), max_depth=DEPTH + 2)
+    return _canonical(found.to_json())
 
 
-def _chain_so_far(head: SessionHead, disclose: str) -> bytes:
-    rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(session_id=head.session_id)
-    stored = rows.filter(seq__lte=head.head_seq).order_by("seq").values_list("canonical", flat=True)
-    events = [bytes(canonical) for canonical in stored]
-    if not events:
-        raise SessionDamaged(head.session_id, "its events are missing")
-    return build_open_chain(str(head.session_id), events, openings(head, disclose=disclose, up_to=head.head_seq))
+def _canonical(document: dict[str, Any]) -> bytes:
+    return canonical_bytes(document, max_depth=DEPTH + 2)

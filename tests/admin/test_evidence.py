@@ -20,6 +20,7 @@ from agent_sessions.admin import exports
 from agent_sessions.audit.bundle import verify_bundle
 from agent_sessions.crypto.signing import read_public_key
 from agent_sessions.domain.identity import SYSTEM, Agent
+from agent_sessions.exceptions import SessionBusy
 from agent_sessions.models import Session, SiteEvent
 from agent_sessions.selectors import Subject
 from agent_sessions.services import OpenedSession
@@ -42,6 +43,13 @@ def words(page: str) -> str:
     """The text of a page's own part, on one line."""
     own = page.split('id="content-main"')[1].split("<footer")[0]
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", own)))
+
+
+def downloaded(response: Any) -> bytes:
+    """What a download is, which says beforehand how long it will be."""
+    sent = b"".join(response.streaming_content)
+    assert response.headers["Content-Length"] == str(len(sent))
+    return sent
 
 
 @pytest.fixture
@@ -108,11 +116,39 @@ def test_the_download_is_the_document(auditor: Client, officer: Client, bought: 
     assert response.headers["Content-Type"] == "application/json"
     assert response.headers["Content-Disposition"] == f'attachment; filename="evidence-{bought.session_id}.json"'
     expected = services.get_evidence(bought.session_id, Subject("payment", "p2"))
-    assert response.content == services.evidence_bytes(expected)
-    assert REASON not in response.content.decode()
+    sent = downloaded(response)
+    assert sent == services.evidence_bytes(expected)
+    assert REASON not in sent.decode()
     reveal(officer, bought.session_id)
     opened = officer.get(f"{address}?order=A-1&as=json")
-    assert json.loads(opened.content)["approvals"][0]["reason"] == REASON
+    assert json.loads(downloaded(opened))["approvals"][0]["reason"] == REASON
+
+
+def test_nothing_leaves_before_it_is_recorded(officer: Client, bought: Bought, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A9"""
+    reveal(officer, bought.session_id)
+    monkeypatch.setattr("agent_sessions.services.evidence.record", refuse)
+    page = officer.get(f"{url('evidence', bought.session_id)}?as=json")
+    assert (page.status_code, page.streaming) == (409, False)
+    assert PURPOSE not in page.content.decode()
+
+
+def refuse(*_: object) -> None:
+    raise SessionBusy("The site's chain")
+
+
+def test_a_list_that_is_cut_says_so(auditor: Client, bought: Bought, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sheet that left out what it does not show would be wrong on paper."""
+    address = url("evidence", bought.session_id)
+    cut = "This page has the first 1 of each kind. The download has all."
+    assert "of each kind" not in words(text(auditor, address))
+    for place in ("evidence", "evidence_page"):
+        monkeypatch.setattr(f"agent_sessions.admin.{place}.MOST", 1)
+    told = words(text(auditor, address))
+    assert cut in told
+    assert "insufficient_funds" in told, "the first attempt to pay"
+    assert "tok_p2" not in told
+    assert len(json.loads(downloaded(auditor.get(f"{address}?as=json")))["payments"]) == 2
 
 
 @pytest.mark.parametrize("codenames", [(), ("view_session",), ("view_session", "view_session_content"),

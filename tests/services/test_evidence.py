@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import uuid
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -27,7 +29,7 @@ from tests.buying import CUSTOMER, INSTRUCTIONS, PURPOSE, REASON, Bought, asked_
 from tests.buying import bought as bought
 from tests.buying import selling as selling
 from tests.buying import tick as tick
-from tests.shopping import variables
+from tests.shopping import line, variables
 from tests.store import shop as stock
 
 pytestmark = pytest.mark.django_db
@@ -278,3 +280,77 @@ def test_two_orders_of_one_shop_are_kept_apart(opened: Any, selling: stock.Shelf
     assert services.get_evidence(other.session_id, Subject("order", "A-2")).orders[0].order_ref == "A-2"
     with pytest.raises(InvalidValue):
         services.get_evidence(one.session_id, Subject("order", "A-2"))
+
+
+def test_a_price_is_of_the_version_that_gave_it_though_it_changed_later(
+    opened: Any, selling: stock.Shelf, tick: Any
+) -> None:
+    """A2: evidence of a decision says nothing of what came after it, and so not when the next price came."""
+    one = opened()
+    priced: Any = {"shopping": {"lines": {"l1": line()}}}
+    services.change_session(one.session_id, expected_version=1, patch=priced)
+    services.change_session(one.session_id, expected_version=2, patch=variables(n=1))
+    again: Any = {"shopping": {"lines": {"l1": {"unit_price": 1300}}}}
+    services.change_session(one.session_id, expected_version=3, patch=again)
+    gone: Any = {"shopping": {"lines": {"l1": None}}}
+    services.change_session(one.session_id, expected_version=4, patch=gone)
+    services.change_session(one.session_id, expected_version=5, patch=priced)
+
+    def seen(event: int) -> list[tuple[int, int]]:
+        found = services.get_evidence(one.session_id, Subject("decision", str(event))).seen
+        assert not isinstance(found, Missing)
+        return [(each.event, each.unit_price) for each in found.lines]
+
+    assert [seen(event) for event in (2, 3, 4, 5, 6)] == [
+        [(2, 1250)], [(2, 1250)], [(4, 1300)], [], [(6, 1250)],
+    ]  # fmt: skip
+
+
+def test_a_document_comes_in_parts_that_are_all_of_it(bought: Bought, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an ended session and a live one; in memory, and in a file once it is long."""
+    for most in (1 << 20, 1):
+        monkeypatch.setattr("agent_sessions.services.evidence._IN_MEMORY", most)
+        with services.open_evidence(bought.session_id, ORDER) as found:
+            parts = list(found)
+        assert b"".join(parts) == services.evidence_bytes(services.get_evidence(bought.session_id, ORDER))
+        assert found.size == sum(map(len, parts))
+        assert found.evidence.proof is not None
+        assert found.evidence.proof.document is None
+
+
+def test_what_is_stated_can_be_cut(bought: Bought) -> None:
+    whole = services.get_evidence(bought.session_id)
+    cut = services.get_evidence(bought.session_id, with_document=False, most=1)
+    for name in ("policies", "approvals", "disclosed", "orders"):
+        assert getattr(cut, name) == getattr(whole, name)[:1], name
+    assert (len(whole.policies), len(whole.disclosed)) == (4, 2)
+    assert cut.limits.by_default == whole.limits.by_default
+    assert whole.proof is not None
+    assert cut.proof == msgspec.structs.replace(whole.proof, document=None)
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "live"])
+def test_a_longer_history_takes_no_more_memory(
+    opened: Any, selling: stock.Shelf, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """A1, A2: neither what is stated nor its proof is ever whole in memory."""
+    monkeypatch.setattr("agent_sessions.services.evidence._IN_MEMORY", 1)
+    peaks = []
+    for length in (520, 1520):  # more than what is read at once
+        one = opened()
+        for number in range(1, length // 4):
+            services.change_session(one.session_id, expected_version=number, patch=variables(n=number))
+        for _ in range(length * 3 // 4):
+            services.record_event(one.session_id, kind="cart.viewed")
+        if ended:
+            services.end_session(one.session_id)
+        for _ in range(2):  # the first time for what is kept of any session
+            tracemalloc.start()
+            with services.open_evidence(one.session_id, most=10) as found:
+                assert sum(map(len, found)) == found.size
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert found.evidence.proof is not None
+        assert found.evidence.proof.ok
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 250_000

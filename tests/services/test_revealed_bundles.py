@@ -166,6 +166,6 @@ def test_what_cannot_be_told_reveals_nothing(
 def test_a_reason_with_a_cards_number_is_refused_before_any_session_is_read(
     talking: OpenedSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundles, "evidence_and_proof", lambda *_, **__: pytest.fail("read"))
+    monkeypatch.setattr(bundles, "file_evidence", lambda *_, **__: pytest.fail("read"))
     with pytest.raises(PaymentDataRefused):
         made(of(talking), reason="4111 1111 1111 1111 was charged")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from codecs import iterdecode
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,22 @@ class Command(SessionsCommand):
             for kind in ("order", "payment", "decision")
             if options[kind] is not None
         ]
-        found = services.get_evidence(
+        with services.open_evidence(
             options["session"],
             asked[0] if asked else selectors.Subject(),
             personal=options["personal"],
             reason=options["reason"],
             actor=Actor("staff", options["by"]) if options["by"] else Actor("system"),
-        )
-        written = services.evidence_bytes(found)
-        if options["output"] is None:
-            self.stdout.write(written.decode(), ending="")
-            return
-        try:
-            with open(options["output"], "wb", opener=_for_the_owner) as file:
-                file.write(written)
-        except OSError as error:
-            raise CommandError(str(error)) from error
+        ) as found:
+            if options["output"] is None:
+                for text in iterdecode(found, "utf-8"):
+                    self.stdout.write(text, ending="")
+                return
+            try:
+                with open(options["output"], "wb", opener=_for_the_owner) as file:
+                    file.writelines(found)
+            except OSError as error:
+                raise CommandError(str(error)) from error
 
 
 def _for_the_owner(path: str, flags: int) -> int:
