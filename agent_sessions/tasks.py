@@ -6,6 +6,7 @@ The only module of the package that needs Celery: ``pip install agent-sessions[c
 from __future__ import annotations
 
 from dataclasses import asdict, astuple
+from functools import partial
 
 from agent_sessions import selectors, services
 
@@ -21,7 +22,10 @@ except ModuleNotFoundError as error:
 
 
 # Acknowledged when it is done, so that a job whose worker was killed is run again; it may run twice without harm.
-@shared_task(name="agent_sessions.expire_sessions", acks_late=True, reject_on_worker_lost=True)
+_job = partial(shared_task, acks_late=True, reject_on_worker_lost=True)
+
+
+@_job(name="agent_sessions.expire_sessions")
 def expire_sessions(limit: int = 500) -> dict[str, int | bool]:
     """End what is past its deadline or whose key was revoked and seal what has ended, up to ``limit`` of each (L6).
 
@@ -34,7 +38,7 @@ def expire_sessions(limit: int = 500) -> dict[str, int | bool]:
     return {**asdict(done), "remaining": stopped and any(astuple(selectors.due_sessions()))}
 
 
-@shared_task(name="agent_sessions.expire_approvals", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.expire_approvals")
 def expire_approvals(limit: int = 500) -> dict[str, int | bool]:
     """Close up to ``limit`` approvals whose window has passed (L5).
 
@@ -44,7 +48,7 @@ def expire_approvals(limit: int = 500) -> dict[str, int | bool]:
     return {"expired": expired, "remaining": expired >= limit and bool(selectors.count_lapsed_approvals())}
 
 
-@shared_task(name="agent_sessions.sequence_log", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.sequence_log")
 def sequence_log(limit: int = 50_000) -> dict[str, int | bool]:
     """Append leaves for up to ``limit`` sessions that have moved, sign the log's head, and export it (A4).
 
@@ -55,7 +59,7 @@ def sequence_log(limit: int = 50_000) -> dict[str, int | bool]:
     return {"leaves": done.leaves, "waiting": done.waiting, "remaining": done.remaining}
 
 
-@shared_task(name="agent_sessions.resolve_unknown_steps", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.resolve_unknown_steps")
 def resolve_unknown_steps(limit: int = 100) -> dict[str, int]:
     """Deal with up to ``limit`` steps that were started and not heard of again, by their rules (R2).
 
@@ -65,7 +69,7 @@ def resolve_unknown_steps(limit: int = 100) -> dict[str, int]:
     return services.resolve_unknown_steps(limit=limit)
 
 
-@shared_task(name="agent_sessions.rewrap_keys", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.rewrap_keys")
 def rewrap_keys(limit: int = 1000) -> dict[str, int]:
     """Wrap up to ``limit`` keys anew that an older master key wraps (A8); nothing to do unless one was rotated.
 
@@ -74,7 +78,7 @@ def rewrap_keys(limit: int = 1000) -> dict[str, int]:
     return asdict(services.rewrap(limit=limit))
 
 
-@shared_task(name="agent_sessions.release_expired_holds", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.release_expired_holds")
 def release_expired_holds(limit: int = 500) -> dict[str, int | bool]:
     """Release up to ``limit`` holds whose deadline has passed (X1).
 
@@ -84,7 +88,7 @@ def release_expired_holds(limit: int = 500) -> dict[str, int | bool]:
     return {"released": released, "remaining": released >= limit and bool(selectors.count_due_holds())}
 
 
-@shared_task(name="agent_sessions.purge_sessions", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.purge_sessions")
 def purge_sessions(limit: int = 500, pause: float = 1.0) -> dict[str, int | bool]:
     """Erase what its retention rule keeps no longer, up to ``limit`` sessions per rule (A5).
 
@@ -95,7 +99,7 @@ def purge_sessions(limit: int = 500, pause: float = 1.0) -> dict[str, int | bool
     return {"erased": done.erased, "held": done.held, "failed": done.failed, "remaining": done.remaining}
 
 
-@shared_task(name="agent_sessions.finish_erasures", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.finish_erasures")
 def finish_erasures(limit: int = 10) -> dict[str, int]:
     """Go on with interrupted erasures of consumers, and erase what had to be kept until now, ``limit`` of each (A7).
 
@@ -104,13 +108,13 @@ def finish_erasures(limit: int = 10) -> dict[str, int]:
     return services.finish_erasures(limit=limit)
 
 
-@shared_task(name="agent_sessions.remind_of_reviews", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.remind_of_reviews")
 def remind_of_reviews(limit: int = 100) -> dict[str, int]:
     """Remind of up to ``limit`` legal holds whose review is due (A6). Return how many as ``reminded``."""
     return {"reminded": services.remind_of_reviews(limit=limit)}
 
 
-@shared_task(name="agent_sessions.mark_stale_sessions", acks_late=True, reject_on_worker_lost=True)
+@_job(name="agent_sessions.mark_stale_sessions")
 def mark_stale_sessions(limit: int = 500) -> dict[str, int | bool]:
     """Carry what the shop has reported as changed into the sessions that depend on it, up to ``limit`` of them (X2).
 
