@@ -19,7 +19,8 @@ from django.utils.translation import gettext_noop
 from msgspec import UNSET
 
 from agent_sessions.admin import wording
-from agent_sessions.domain.differences import describe
+from agent_sessions.admin.reasons import Reason, reason_of
+from agent_sessions.domain.differences import Difference, describe
 from agent_sessions.domain.leaves import alike
 from agent_sessions.domain.money import format_money
 from agent_sessions.domain.privacy import GROUPS
@@ -82,6 +83,8 @@ _GROUPS: dict[str, str] = {
     _FURTHER: "customer",
 }
 """The group of each private part by its name; the others are the agent's."""
+FAILED_PAYMENTS = ("payment.declined", "payment.failed", "payment.unknown")
+"""Changes that say that a payment failed."""
 _LONGEST_LINE = 4000
 _ENTRIES = ("lines", "discounts", "vouchers")
 _QUOTED = frozenset({"subtotal", "shipping", "tax", "tax_included"})
@@ -124,11 +127,15 @@ class Cart:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One change in a sentence; ``hidden`` if it only says that something changed which is masked for the reader."""
+    """One change in a sentence; ``hidden`` if it only says that something changed which is masked for the reader.
+
+    ``reason`` says what its code means, where it is a failure with one that is known.
+    """
 
     kind: str
     text: str
     hidden: bool = False
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +156,9 @@ def shown_of(state: State | None, groups: Set[str]) -> dict[str, Any]:
     }
 
 
-def standing_of(state: State) -> list[str]:
+def standing_of(state: State) -> list[Told]:
     """Say what stands about payments, approvals, policies, holds, stock and what is stale, a sentence each."""
-    return [change.text for change in describe({}, _decided(state))]
+    return [_told(change) for change in describe({}, _decided(state))]
 
 
 def cart_of(state: State) -> Cart:
@@ -198,7 +205,7 @@ def group_of(part: str) -> str:
 
 def told(before: State, after: State, groups: Set[str]) -> list[Told]:
     """Say what changed between two states; of what is not in ``groups`` only that it changed."""
-    changes = [Told(change.kind, change.text) for change in describe(_visible(before, groups), _visible(after, groups))]
+    changes = [_told(change) for change in describe(_visible(before, groups), _visible(after, groups))]
     if groups >= set(GROUPS):
         return changes
     one, other = _private_parts(before), _private_parts(after)
@@ -208,6 +215,11 @@ def told(before: State, after: State, groups: Set[str]) -> list[Told]:
         if group_of(name) not in groups and not alike(one[name] or None, other[name] or None)
     ]
     return changes
+
+
+def _told(change: Difference) -> Told:
+    code = _map(change.new).get("code") if change.kind in FAILED_PAYMENTS else None
+    return Told(change.kind, change.text, reason=reason_of(code) if isinstance(code, str) else None)
 
 
 def words_of(state: State, groups: Set[str]) -> list[Words]:

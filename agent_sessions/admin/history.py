@@ -13,8 +13,10 @@ from django.utils.translation import gettext as _
 
 from agent_sessions.admin import wording
 from agent_sessions.admin.content import Told, told
+from agent_sessions.admin.reasons import Reason, code_of, reason_of
 from agent_sessions.admin.revealing import reveal_words
 from agent_sessions.audit.events import parse_time
+from agent_sessions.domain.money import format_money
 from agent_sessions.domain.text import clipped
 from agent_sessions.exceptions import InvalidValue
 from agent_sessions.selectors.admin_lists import Step
@@ -37,6 +39,7 @@ class Line:
     rule: str
     status: SafeString
     refused: bool
+    reason: Reason | None
     version: int | None
     took: str
     changes: Sequence[Told] | None = None
@@ -59,7 +62,7 @@ def changes_by_version(steps: Sequence[Step], groups: Set[str]) -> dict[int, lis
 def _line(event: Mapping[str, Any], changes: Mapping[int, Sequence[Told]]) -> Line:
     version, status = _number(event, "version"), _number(event, "response_status") or 0
     denied = event.get("policy_result") != "allow"
-    took = _number(event, "duration_ms")
+    took, params, rule = _number(event, "duration_ms"), event.get("params"), str(event.get("policy_rule", ""))
     kind = str(event.get("kind", ""))
     return Line(
         seq=_number(event, "seq") or 0,
@@ -69,13 +72,16 @@ def _line(event: Mapping[str, Any], changes: Mapping[int, Sequence[Told]]) -> Li
         who=wording.actor_words(str(event.get("actor", ""))),
         capability=clipped(str(event.get("capability", ""))),
         method=clipped(str(event.get("method", ""))),
-        params=params_words(event.get("params"), kind),
+        params=params_words(params, kind),
         policy=wording.mark(wording.BAD, _("refused")) if denied else wording.mark(wording.GOOD, _("allowed")),
-        rule=clipped(str(event.get("policy_rule", ""))),
+        rule=clipped(rule),
         status=wording.mark(wording.BAD if status >= 500 else wording.WARNING, str(status))
         if status >= 400
         else format_html("{}", status),
         refused=denied or status >= 400,
+        reason=reason_of(code_of(params if isinstance(params, dict) else {}, denied=denied), rule=rule)
+        if denied or status >= 400
+        else None,
         version=version,
         took="" if took is None else f"{took} ms",
         changes=None if version is None else changes.get(version),
@@ -100,6 +106,10 @@ def params_words(params: object, kind: str = "") -> SafeString | str:
         return ""
     if kind == REVEALED:
         return reveal_words(params)
+    amount, currency = params.get("amount"), params.get("currency")
+    if kind.startswith("approval.") and type(amount) is int and isinstance(currency, str):
+        params = {name: value for name, value in params.items() if name != "currency"}
+        params["amount"] = format_money(amount, currency)
     told = [
         f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in sorted(params.items())

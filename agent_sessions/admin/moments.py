@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from agent_sessions.admin import history, wording
+from agent_sessions.admin.reasons import reason_of
 from agent_sessions.domain.money import format_money
 from agent_sessions.domain.text import clipped
 from agent_sessions.selectors import ApprovalView, Turn
@@ -19,6 +20,7 @@ from agent_sessions.types import JSONValue, State
 MOST: Final = 30
 """Entries of a kind that are shown; the whole document has the others."""
 _PAYMENT_TONES: Final = {"succeeded": wording.GOOD, "declined": wording.BAD, "failed": wording.BAD}
+_FAILED: Final = ("declined", "failed", "unknown")
 _APPROVAL_TONES: Final = {
     "granted": wording.GOOD, "used": wording.GOOD, "rejected": wording.BAD, "pending": wording.WARNING,
     "escalated": wording.WARNING,
@@ -128,6 +130,7 @@ def _payment(one: Mapping[str, JSONValue]) -> dict[str, Any]:
         "method": _text(one, "method"),
         "outcome": wording.mark(_PAYMENT_TONES.get(outcome, wording.PLAIN), wording.outcome_words(outcome)),
         "code": _text(one, "code"),
+        "reason": reason_of(_text(one, "code")) if outcome in _FAILED else None,
         "amount": _money(one),
         "time": _moment(one.get("attempted_at")),
         "took": wording.length(ended - began) if began is not None and ended is not None else "",

@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 
 from agent_sessions.admin import history, wording
 from agent_sessions.admin.asked import read_number
-from agent_sessions.admin.content import Told
+from agent_sessions.admin.content import FAILED_PAYMENTS, Told
 from agent_sessions.admin.live import following
 from agent_sessions.admin.pictures import FAMILY_NAMES, Picture, picture_of
+from agent_sessions.admin.reasons import Reason, code_of, reason_of
 from agent_sessions.domain.calls import APPROVAL_GRANTED, APPROVAL_REJECTED, APPROVAL_REQUESTED
 from agent_sessions.domain.families import FAMILIES
 from agent_sessions.domain.identity import ACTOR_KINDS
@@ -37,10 +38,12 @@ _WIDEST: Final = 4 * SHOWN
 _PAUSE: Final = timedelta(seconds=5)
 """From then on the time between two entries is shown."""
 _LONG_PAUSE: Final = timedelta(minutes=1)
-_WRONG: Final = ("payment.declined", "payment.failed", "payment.unknown", "step.failed")
+_WRONG: Final = (*FAILED_PAYMENTS, "step.failed")
 """Changes that say that something failed which the event itself does not."""
 _TOLD: Final = ("approval", "had_ms", "took_ms")
 """Parameters of events that are told in another way."""
+_TOLD_OF_STEPS: Final = ("attempt", "method", "step")
+"""The same of steps, where their attempt is told."""
 _LONGEST: Final = 2000
 _SEALED: Final = {APPROVAL_REQUESTED: "agent"}
 """The group of what an event of a kind keeps sealed: why the agent asks is its reason. Of the others it is words."""
@@ -59,7 +62,10 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry in words. ``changes`` is None where it is not known what it changed."""
+    """One entry in words. ``changes`` is None where it is not known what it changed.
+
+    ``code`` says why it was refused or failed, if it was, and ``reason`` what that means, if it is known.
+    """
 
     seq: int
     time: SafeString
@@ -73,6 +79,8 @@ class Row:
     params: SafeString | str
     refusal: SafeString | None
     failed: bool
+    code: str
+    reason: Reason | None
     took: str
     version: int | None
     changes: Sequence[Told] | None
@@ -221,7 +229,10 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
     changed = None if entry.version is None else changes.get(entry.version)
     role = "" if entry.turn is None else wording.speaker_words(entry.turn.role)
     opened = {name.removeprefix("params.") for name in private}
-    params = {name: value for name, value in entry.params.items() if name not in (*_TOLD, *opened)}
+    code = code_of(entry.params, denied=entry.denied) if entry.failed else ""
+    known = reason_of(code, kind=entry.kind, rule=entry.rule) if entry.failed else None
+    told = (*_TOLD, *opened, *(_TOLD_OF_STEPS if entry.attempt else ()), *(("code",) if code else ()))
+    params = {name: value for name, value in entry.params.items() if name not in told}
     return Row(
         seq=entry.seq,
         time=wording.moment(entry.at),
@@ -237,6 +248,8 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
         params=history.params_words(params, entry.kind),
         refusal=_refusal(entry),
         failed=entry.failed or any(one.kind in _WRONG for one in changed or ()),
+        code=clipped(code),
+        reason=known,
         took="" if entry.took is None else wording.length(entry.took),
         version=entry.version,
         changes=changed,
