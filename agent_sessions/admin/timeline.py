@@ -45,6 +45,7 @@ _TOLD: Final = ("approval", "had_ms", "took_ms")
 _TOLD_OF_STEPS: Final = ("attempt", "method", "step")
 """The same of steps, where their attempt is told."""
 _LONGEST: Final = 2000
+_LONGEST_DOCUMENT: Final = 20_000
 _SEALED: Final = {APPROVAL_REQUESTED: "agent"}
 """The group of what an event of a kind keeps sealed: why the agent asks is its reason. Of the others it is words."""
 
@@ -90,6 +91,10 @@ class Row:
     role: str
     private: Sequence[tuple[str, str]]
     damaged: bool
+    status: int
+    document: str
+    hash: str
+    hash_before: str
 
     @property
     def told(self) -> bool:
@@ -261,6 +266,10 @@ def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], pr
             (clipped(name.removeprefix("params.")), history.spoken(value)[:_LONGEST]) for name, value in private.items()
         ],
         damaged=entry.damaged,
+        status=entry.status,
+        document=history.spoken(entry.document)[:_LONGEST_DOCUMENT] if entry.document else "",
+        hash=entry.hash,
+        hash_before=clipped(str(entry.document.get("prev_hash", ""))),
     )
 
 

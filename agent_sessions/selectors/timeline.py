@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from django.db.models import BinaryField, F, Func, Q, QuerySet, Value
 
-from agent_sessions.audit.events import parse_time
+from agent_sessions.audit.events import event_hash, parse_time
 from agent_sessions.crypto.canonical import parse_strict
 from agent_sessions.domain.families import BY_KIND, BY_WORD, family_of, is_failure
 from agent_sessions.domain.identity import ACTOR_KINDS
@@ -67,6 +67,7 @@ class Entry(msgspec.Struct, frozen=True):
     ``gap`` is the time since the entry before it on the page, ``took`` how long the call took that it tells.
     ``call`` is the number of the event that tells the call in which this one was written, its own if it is that event,
     None outside of calls: events carry no number of their call, so that is told by actor, capability and time.
+    ``document`` is the event as it is hashed, ``hash`` its hash.
     ``damaged``: its bytes cannot be read, and this is what the columns beside them say.
     """
 
@@ -84,6 +85,8 @@ class Entry(msgspec.Struct, frozen=True):
     failed: bool
     version: int | None
     took: timedelta | None
+    document: Mapping[str, Any]
+    hash: str
     gap: timedelta | None = None
     call: int | None = None
     turn: Turn | None = None
@@ -181,6 +184,8 @@ def entry_of(row: Sequence[Any]) -> Entry:
         failed=is_failure(kind, result, status),
         version=version,
         took=timedelta(milliseconds=took) if type(took) is int else None,
+        document=event,
+        hash=event_hash(bytes(canonical)),
         damaged=damaged,
     )
 

@@ -26,7 +26,7 @@ from tests.services import working
 from tests.store.calling import counting, shop
 
 __all__ = ["counting", "shop"]
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 NO_MONEY = (
     "There was not enough money on the card or account. "
     "The shopper can use another card or way of paying, or try again later."
@@ -75,7 +75,7 @@ def test_a_payment_that_was_noted_as_declined_says_so_wherever_it_is_shown(staff
     assert declined in words(text(staff, url("change", bought.session_id)))
     assert declined in words(text(staff, url("versions", bought.session_id)))
     then = words(text(staff, url("version_at", bought.session_id, 10)))
-    assert f"declined card 25.00 EUR , insufficient_funds {NO_MONEY}" in then
+    assert f"declined card 25.00 EUR, insufficient_funds {NO_MONEY}" in then
     assert NO_MONEY not in words(text(staff, url("version_at", bought.session_id, 9)))
 
 

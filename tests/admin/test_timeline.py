@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from agent_sessions import services
+from agent_sessions import selectors, services
 from agent_sessions.admin.pictures import Picture, picture_of
+from agent_sessions.audit.events import event_hash
+from agent_sessions.crypto.canonical import canonical_bytes
 from agent_sessions.domain.calls import Call
 from agent_sessions.domain.identity import Agent
 from agent_sessions.selectors.outline import Cell, Gap, Outline, Turning
@@ -120,6 +124,34 @@ def test_a_long_story_comes_in_pages_that_link_to_one_another(
     assert entries(shown(staff, bought, html.unescape(later[1])))[0] == entries(page)[-1] + 1
 
 
+def record(page: str, seq: int) -> str:
+    found = re.search(rf'<article[^>]* id="e{seq}".*?(<details class="ags-record">.*?</details>)', page, re.DOTALL)
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def test_an_entry_opens_to_the_event_as_it_was_recorded(reader: Client, bought: Bought) -> None:
+    """The whole document, with the hashes that chain it; what is private is a fingerprint there, revealed or not."""
+    documents: list[Any] = selectors.events(bought.session_id)
+    hashes = [event_hash(canonical_bytes(one)) for one in documents]
+    reveal(reader, bought.session_id)
+    page = shown(reader, bought)
+    for document, before in zip(documents[1:], hashes, strict=False):
+        told = record(page, document["seq"])
+        assert json.loads(told.split("<pre>")[1].split("</pre>")[0]) == document
+        assert f"Hash of the event before</dt><dd><code>{before}</code>" in told
+        assert f"<dt>Answered</dt><dd>{document['response_status']}</dd>" in told
+        assert f"<code>{document['kind']}</code>" in told
+        assert f'href="?after={document["seq"] - 1}#e{document["seq"]}"' in told
+        for private in (REASON, "She said so", "Mrs Brown"):
+            assert private not in told
+    assert [f"<dt>Hash</dt><dd><code>{one}</code>" in record(page, seq) for seq, one in enumerate(hashes, 1)] == [
+        True
+    ] * 14
+    assert "none, it is the first" in record(page, 1)
+    assert any("private" in one for one in documents), "there was something to keep"
+
+
 def test_the_page_costs_the_same_however_long_the_history(
     reader: Client, shopped: OpenedSession, configure: Callable[..., None]
 ) -> None:
@@ -175,7 +207,10 @@ def test_a_quarantined_and_a_damaged_session_still_tell_their_story(
     other = opened()
     services.record_event(other.session_id, kind="cart.viewed")
     Tamper(other.session_id).event(2, canonical=b"{not json")
-    assert "The event itself cannot be read" in words(shown(reader, other))
+    page = shown(reader, other)
+    assert "The event itself cannot be read" in words(page)
+    assert event_hash(b"{not json") in record(page, 2)
+    assert "<pre>" not in record(page, 2)
 
 
 def test_the_picture_leads_to_the_entries_and_says_itself_in_words(staff: Client, bought: Bought) -> None:

@@ -81,8 +81,26 @@ def test_the_picture_and_the_slider_are_ways_to_move(browser: Browser, shop: str
     assert "3 of 4" in browser.text
 
 
+def test_the_link_to_an_entry_can_be_copied(browser: Browser, shop: str, looked_at: uuid.UUID) -> None:
+    browser.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    browser.open(page(shop, "timeline", looked_at) + "?actor=agent")
+    entry = browser.page.locator("#e4")
+    entry.locator("summary").click()
+    entry.get_by_role("button", name="Copy the link").click()
+    entry.get_by_role("button", name="Copied").wait_for()
+    copied = browser.page.evaluate("() => navigator.clipboard.readText()")
+    assert copied == page(shop, "timeline", looked_at) + "?after=3#e4"
+    assert browser.barriers() == []
+    browser.open(copied)
+    assert "refused by spend_cap" in browser.page.locator("#e4:target").inner_text()
+
+
 def test_without_scripts_forms_and_links_do_it(browser: Browser, shop: str, looked_at: uuid.UUID) -> None:
     browser.restart(java_script_enabled=False)
+    browser.open(page(shop, "timeline", looked_at))
+    browser.page.locator("#e4 summary").click()
+    assert '"policy_rule": "spend_cap"' in browser.page.locator("#e4 pre").inner_text()
+    assert not browser.page.get_by_role("button", name="Copy the link").count()
     browser.open(page(shop, "version_at", looked_at, 4))
     field = browser.page.locator("#ags-version")
     assert field.get_attribute("type") == "number"

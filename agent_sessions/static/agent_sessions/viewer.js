@@ -25,6 +25,19 @@
     addEventListener("pageshow", () => { field.value = start; tell(); });
   }
 
+  /* Copying the address of an entry, where the browser lets a page do that; there is a link beside it. */
+  if (navigator.clipboard) {
+    document.documentElement.classList.add("ags-copies");
+    document.addEventListener("click", async (event) => {
+      const button = event.target.closest(".ags-copy");
+      if (!button) { return; }
+      try {
+        await navigator.clipboard.writeText(button.previousElementSibling.href);
+        button.textContent = button.dataset.copied;
+      } catch { button.hidden = true; /* not allowed, then */ }
+    });
+  }
+
   /* From entry to entry, and over the edge to the next page of them. */
   const story = document.querySelector(".ags-story");
   const all = () => story ? [...story.querySelectorAll(".ags-event")] : [];
