@@ -149,6 +149,7 @@ def _approval(one: Mapping[str, JSONValue], moment: datetime) -> dict[str, Any]:
         "version": one.get("version") if type(one.get("version")) is int else None,
         "waited": "" if waited is None else wording.length(waited),
         "waits": waits,
+        "answered": status in ("granted", "used", "rejected"),
         "left": wording.length(until - moment) if waits and until is not None and until > moment else "",
     }
 

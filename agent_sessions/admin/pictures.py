@@ -76,6 +76,9 @@ _IDLE: Final = 0.2
 """The part of the time that is drawn from which on an idle time is folded."""
 _CLOSE: Final = 0.8
 """Marks of a lane that lie nearer than this are one."""
+_ROOM: Final = 2.0
+_LETTER: Final = 0.85
+"""Of the width, what the name of a bar takes beside its letters, and what each of them takes, at most."""
 _LANE: Final = 22
 _TOP: Final = 34
 
@@ -301,7 +304,7 @@ def _bar(one: _Phase, stretches: Sequence[_Stretch], link: Link) -> Bar:
         str(PHASES[phase]),
         _percent(x),
         _percent(max(to - x, 1.0)),
-        to - x >= 10,
+        to - x >= _ROOM + _LETTER * len(str(PHASES[phase])),
         link(1, 1) if turning is None else link(turning.seq, turning.version or 1),
         format_html(_("{}: from {}, {}"), PHASES[phase], wording.clock(began), lasted),
         wording.moment(began),

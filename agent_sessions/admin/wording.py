@@ -165,7 +165,7 @@ def speaker_words(role: str) -> str:
 
 
 def kind_words(kind: str) -> str:
-    """Say what happened: ``Cart item added`` for ``cart.item_added``."""
+    """Say what happened: ``Item put in the cart`` for ``cart.item_added``."""
     known = KIND_WORDS.get(kind)
     return clipped(kind).replace(".", " ").replace("_", " ").capitalize() if known is None else str(known)
 

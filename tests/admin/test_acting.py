@@ -315,7 +315,7 @@ def test_a_session_that_has_moved_on_is_left_alone_and_the_page_says_what_has_ch
     assert "the session has moved on" in said
     assert f"confirmed for version {version}; the session stands at version {version + 1}" in said
     assert f"{url('version_at', session.session_id, version + 1)}?compare={version}#differences" in said
-    assert "State changed" in said
+    assert "Session changed" in said
     assert "variables changed" in said
     assert (Session.objects.values().get(), list(CheckoutHandoff.objects.values())) == before_it
     if "reason" in given:
@@ -347,7 +347,7 @@ def test_who_is_overtaken_while_it_is_done_is_told_too(session: OpenedSession, m
     monkeypatch.setattr(services, "claim_key", overtaken)
     page = send(sam, address(session, "end"), form)
     assert page.status_code == 409
-    assert "Cart item added" in told(page)
+    assert "Item put in the cart" in told(page)
     assert "Anna" not in told(page)
     assert head(session).status == "active"
 
@@ -656,7 +656,7 @@ def test_hostile_words_do_no_harm(session: OpenedSession) -> None:
 
 def test_a_note_is_read_by_who_may_read_what_was_said(session: OpenedSession) -> None:
     confirm(may("note"), address(session, "note"), reason=WHY)
-    assert "Note added" in text(person("una", "view_session"), url("timeline", session.session_id))
+    assert "Note left" in text(person("una", "view_session"), url("timeline", session.session_id))
     assert WHY not in text(person("ula", "view_session"), url("timeline", session.session_id))
 
 
@@ -677,7 +677,7 @@ def test_a_post_without_the_permission_does_nothing_and_is_recorded(session: Ope
     assert kinds(session).count("action.refused") == 1
     assert (head(session).version, head(session).status, head(session).held_by) == (5, "active", "")
     assert is_sound(session)
-    assert "Action refused" in text(sam, url("timeline", session.session_id) + "?failed=1")
+    assert "Staff action refused" in text(sam, url("timeline", session.session_id) + "?failed=1")
 
 
 def test_what_other_pages_refuse_is_recorded_too(session: OpenedSession) -> None:

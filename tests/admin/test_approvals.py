@@ -172,7 +172,7 @@ def test_who_answers_for_a_cart_that_has_changed_is_told_what_changed(
     page = decider.post(page_of(session, asked), {"answer": "grant", "confirmed": "yes"})
     assert page.status_code == 409
     told = page.content.decode()
-    for said in ("Nothing was decided", "What has changed since it was asked", "Cart item added", "Plate"):
+    for said in ("Nothing was decided", "What has changed since it was asked", "Item put in the cart", "Plate"):
         assert said in told
     assert "What has changed since" not in text(decider, page_of(session, asked))
     assert standing(asked) == "void"

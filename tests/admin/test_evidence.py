@@ -69,7 +69,7 @@ def test_an_order_reads_as_a_sheet(auditor: Client, bought: Bought) -> None:
     told = words(text(auditor, f"{url('evidence', bought.session_id)}?order=A-1"))
     for said in (
         "Order A-1", "May spend 200.00 EUR at most", "Rule large-orders NeedsHuman", "over 2000",
-        "5 2026-03-02 10:03:00 Capability refused by Agent, checkout refused large-orders 403 policy_denied",
+        "5 2026-03-02 10:03:00 Request refused by Agent, checkout refused large-orders 403 policy_denied",
         "Mug mug 2 12.50 EUR 2026-03-02 10:01:00 2", "Total 25.00 EUR", "mug 10 2026-03-02 10:02:00 3",
         "25.00 EUR used by Shopper for checkout, cart of version 5, asked by rule large-orders",
         "26 min to review, 1 min taken from first seeing it", "Approval page cart of version 5, first seen",

@@ -57,8 +57,8 @@ def test_the_overview_tells_the_latest_history_with_what_changed_and_what_was_re
     told = words(text(staff, url("change", shopped.session_id)))
     assert "Added 1 × Blue mug at 12.50 EUR" in told
     assert "Blue mug: quantity 1 → 2" in told
-    assert "Capability refused by Agent refused by spend_cap, answered 403" in told
-    assert told.index("Conversation message added") < told.index("quantity 1 → 2") < told.index("Added 1 ×")
+    assert "Request refused by Agent refused by spend_cap, answered 403" in told
+    assert told.index("Message written") < told.index("quantity 1 → 2") < told.index("Added 1 ×")
 
 
 def test_the_overview_leads_to_all_sessions_of_the_shopper(staff: Client, shopped: OpenedSession) -> None:
@@ -199,7 +199,7 @@ def test_a_quarantined_session_has_pages_that_say_so(reader: Client, quarantined
         told = words(text(reader, url(page, quarantined.session_id)))
         assert "This session is quarantined" in told
         assert f"verify_sessions --session {quarantined.session_id}" in told
-    assert "Session created" in words(text(reader, url("events", quarantined.session_id)))
+    assert "Session opened" in words(text(reader, url("events", quarantined.session_id)))
     assert "quarantined" in text(reader, url("version_at", quarantined.session_id, 2))
     assert "quarantined" in text(reader, url("artifact", quarantined.session_id), 409)
     assert "quarantined" in text(reader, url("changelist"))
@@ -213,7 +213,7 @@ def test_an_erased_session_keeps_its_chain_and_says_what_is_gone(reader: Client,
     assert "Session ended" in told
     assert "was erased" in text(reader, url("version_at", ended.session_id, 2))
     assert "was erased" in text(reader, url("conversation", ended.session_id))
-    assert "Session created" in text(reader, url("versions", ended.session_id))
+    assert "Session opened" in text(reader, url("versions", ended.session_id))
     assert reader.get(url("artifact", ended.session_id)).status_code == 200
 
 
@@ -228,7 +228,7 @@ def test_a_damaged_session_says_what_is_wrong_and_shows_the_rest(reader: Client,
         told = words(text(reader, url(page, live.session_id)))
         assert "This session is damaged" in told
         assert "version.patch 4 does not open" in told
-    assert "Cart viewed" in words(text(reader, url("events", live.session_id)))
+    assert "Cart looked at" in words(text(reader, url("events", live.session_id)))
     assert "damaged" in text(reader, url("version_at", live.session_id, 4))
     assert "Changed nothing" not in words(text(reader, url("version_at", live.session_id, 4)))
 

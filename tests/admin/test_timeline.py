@@ -50,9 +50,9 @@ def test_the_story_says_who_did_what_how_long_it_took_and_what_changed(staff: Cl
     told = words(page)
     assert entries(page) == list(range(1, 15))
     for said in (
-        "Cart item added by Agent · POST cart.add · took 0 ms · version 2", "Added 2 × Mug at 12.50 EUR",
+        "Item put in the cart by Agent · POST cart.add · took 0 ms · version 2", "Added 2 × Mug at 12.50 EUR",
         "Approval granted by Shopper", "Answered 2 min after it was asked, 1 min after it was first seen.",
-        "Capability refused refused by large-orders, 403", "1 min later", "Payment card succeeded",
+        "Request refused refused by large-orders, 403", "1 min later", "Payment card succeeded",
     ):  # fmt: skip
         assert said in told
     assert told.count("2 min later") == 2
@@ -203,7 +203,7 @@ def test_a_quarantined_and_a_damaged_session_still_tell_their_story(
     reader: Client, quarantined: OpenedSession, opened: Callable[..., OpenedSession]
 ) -> None:
     assert "This session is quarantined" in words(shown(reader, quarantined))
-    assert "Session created" in words(shown(reader, quarantined))
+    assert "Session opened" in words(shown(reader, quarantined))
     other = opened()
     services.record_event(other.session_id, kind="cart.viewed")
     Tamper(other.session_id).event(2, canonical=b"{not json")
@@ -267,6 +267,19 @@ def test_phases_follow_one_another_and_what_interrupts_is_drawn() -> None:
         ("checkout", "5/5"), ("ended", "6/6"),
     ]  # fmt: skip
     assert ("waiting", "Waiting for approval", "2 min") in drawn.legend
+
+
+def test_a_bar_is_named_only_if_its_name_fits() -> None:
+    def named(asked: float) -> dict[str, bool]:
+        turnings = tuple(
+            Turning(seq, NINE + timedelta(seconds=seconds), kind, seq)
+            for seq, seconds, kind in ((1, 0, "approval.requested"), (2, asked, "approval.granted"))
+        )
+        return {bar.phase: bar.roomy for bar in outlined(cell(1, 0), cell(2, 100), turnings=turnings).bars}
+
+    assert named(16) == {"waiting": False, "shopping": True}
+    assert named(30) == {"waiting": True, "shopping": True}
+    assert named(92) == {"waiting": True, "shopping": False}
 
 
 def test_a_mark_knows_the_version_that_held() -> None:

@@ -24,8 +24,9 @@ from tests.buying import INSTRUCTIONS, Bought
 from tests.buying import bought as bought
 from tests.buying import selling as selling
 from tests.buying import tick as tick
+from tests.services.asking import ask
 from tests.shopping import line
-from tests.store.calling import counting, shop
+from tests.store.calling import call, counting, head, shop
 
 __all__ = ["counting", "shop"]
 pytestmark = pytest.mark.django_db
@@ -45,8 +46,8 @@ def section(page: str, title: str) -> str:
 
 def test_a_past_state_says_that_it_is_one_and_when_it_was(staff: Client, bought: Bought) -> None:
     told = words(shown(staff, bought, 5))
-    assert "Version 5 of 13: Approval requested" in told
-    assert "A past state Approval requested by Agent ( checkout ), 2 Mar 2026" in told
+    assert "Version 5 of 13: Approval asked for" in told
+    assert "A past state Approval asked for by Agent ( checkout ), 2 Mar 2026" in told
     assert "nothing is run again" in told
     now = words(shown(staff, bought, 13))
     assert "The state as it is now" in now
@@ -96,6 +97,19 @@ def test_payments_approvals_and_their_times_as_they_stood(staff: Client, bought:
     assert "declined card 25.00 EUR, insufficient_funds" in section(shown(staff, bought, 12), title)
 
 
+def test_an_approval_that_nobody_answered_is_over_and_not_answered(
+    staff: Client, opened: Callable[..., OpenedSession], selling: object, tick: Callable[[], object]
+) -> None:
+    one = opened()
+    call("cart.add", one, item_id="mug", quantity=2)
+    ask(one)
+    tick()
+    call("cart.add", one, item_id="mug", quantity=1)
+    told = section(shown(staff, one, head(one).version), "Payments, approvals and holds then")
+    assert "void 25.00 EUR asked by large-orders over after 1 min" in told
+    assert "answered" not in told
+
+
 def test_a_hold_shows_the_time_that_it_had_left_then(
     staff: Client, opened: Callable[..., OpenedSession], clock: Any
 ) -> None:
@@ -141,7 +155,7 @@ def test_why_one_paid_so(staff: Client, reader: Client, bought: Bought) -> None:
     told = section(shown(staff, bought, 12), "Why this payment method")
     assert "card declined insufficient_funds" in told
     assert "allowed checkout by large-orders" in told
-    assert "refused Capability refused by rule large-orders" in told
+    assert "refused Request refused by rule large-orders" in told
     assert "No way of paying was tried by then." in section(shown(staff, bought, 5), "Why this payment method")
     assert "Approval granted" not in section(shown(staff, bought, 5), "Why this payment method")
 

@@ -77,7 +77,7 @@ def test_the_overview_takes_over_what_moves_nothing_and_offers_the_rest(
     browser.open(page(shop, "change", looked_at))
     happens(looked_at)
     latest = browser.page.locator("[data-live=latest]")
-    browser.wait_until(lambda: "Cart viewed" in latest.inner_text())
+    browser.wait_until(lambda: "Cart looked at" in latest.inner_text())
     assert "6 events" in browser.page.locator("[data-live=facts]").inner_text()
     assert not browser.page.locator("#ags-news").is_visible()
     patch = {"shopping": {"lines": {"l2": line(title="Green teapot")}}}

@@ -125,7 +125,7 @@ def test_support_finds_a_failed_checkout_and_explains_it(
     why = " ".join(region(browser, "Why this payment method").split())
     assert "card declined insufficient_funds" in why
     assert "allowed checkout by large orders" in why
-    assert "refused Capability refused by rule large orders" in why
+    assert "refused Request refused by rule large orders" in why
 
     known = browser.page.get_by_role("region", name="What the agent knew here")
     known.get_by_text("Reveal what was said").click()

@@ -142,6 +142,12 @@ SAID = [
         "Policy scope allowed cart.add → Policy scope allowed checkout",
     ),
     (
+        decided(policies={"scope": {"at": SOON}}),
+        "policy.changed",
+        "/decisions/policies/scope",
+        "Policy scope allowed cart.add again",
+    ),
+    (
         decided(fallbacks={"g": {"tried": "paypal", "outcome": "failed", "code": "timeout", "confidence": 0}}),
         "fallback.tried",
         "/decisions/fallbacks/g",

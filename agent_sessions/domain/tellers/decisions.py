@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
 from msgspec import UNSET, UnsetType
 
+from agent_sessions.domain.leaves import Difference
 from agent_sessions.domain.slices.decisions import ApprovalNote, Fallback, PaymentAttempt, PolicyApplied, Recommendation
-from agent_sessions.domain.tellers.making import Teller, entries, in_brackets, optional_money, saying, text
+from agent_sessions.domain.tellers.making import Change, Teller, entries, in_brackets, optional_money, saying, text
 from agent_sessions.domain.text import clipped
 
 
@@ -22,6 +26,15 @@ def _approval(_key: str, approval: ApprovalNote) -> tuple[str, str]:
 def _policy(key: str, policy: PolicyApplied) -> tuple[str, str]:
     verb = "allowed" if policy.result == "allow" else "denied"
     return verb, f"Policy {clipped(key)} {verb} {clipped(policy.capability) or 'the call'}"
+
+
+def _policies(change: Change[PolicyApplied]) -> Iterator[Difference]:
+    """Tell a policy that has said the same once more without the two times: when it was is on the event."""
+    before, after = change.before, change.after
+    if before is not None and after is not None and msgspec.structs.replace(before, at=after.at) == after:
+        yield change.told("policy.changed", f"{_policy(change.key, after)[1]} again")
+    else:
+        yield from saying("policy", _policy)(change)
 
 
 def _fallback(_key: str, fallback: Fallback) -> tuple[str, str]:
@@ -42,7 +55,7 @@ def _confidence(confidence: int | UnsetType) -> str:
 DECISIONS: dict[str, Teller] = {
     "payments": entries(PaymentAttempt, saying("payment", _payment)),
     "approvals": entries(ApprovalNote, saying("approval", _approval)),
-    "policies": entries(PolicyApplied, saying("policy", _policy)),
+    "policies": entries(PolicyApplied, _policies),
     "fallbacks": entries(Fallback, saying("fallback", _fallback)),
     "recommendations": entries(Recommendation, saying("recommendation", _recommendation)),
 }
