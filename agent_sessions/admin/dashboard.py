@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-import django
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -21,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from agent_sessions.admin import wording
 from agent_sessions.admin.agreement import Agreeing
 from agent_sessions.admin.charts import Chart, Series, columns_chart
+from agent_sessions.admin.crumbs import crumbs
 from agent_sessions.conf import settings
 from agent_sessions.domain.text import clipped
 from agent_sessions.selectors import activity
@@ -76,8 +76,7 @@ class Dashboard:
                 "title": _("Overview"),
                 "opts": self._admin.opts,
                 "media": self._admin.media,
-                "list_url": list_url,
-                "crumbs_are_a_list": django.VERSION >= (6, 1),
+                **crumbs(self._admin, (_("Overview"), "")),
                 "periods": [{"name": name, "title": title, "here": name == period} for name, title in PERIODS.items()],
                 "period": PERIODS[period],
                 **_told(period, now, list_url),

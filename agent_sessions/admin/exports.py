@@ -7,11 +7,9 @@ import uuid
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
-import django
 from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
@@ -19,6 +17,7 @@ from django.utils.translation import gettext as _
 from agent_sessions import services
 from agent_sessions.admin.approvals import refusal
 from agent_sessions.admin.asked import staff_of
+from agent_sessions.admin.crumbs import crumbs
 from agent_sessions.admin.evidence import MAY_EXPORT
 from agent_sessions.admin.revealing import MAY_REVEAL
 from agent_sessions.conf import settings
@@ -88,8 +87,7 @@ class ExportPage:
                 "may_reveal": request.user.has_perm(MAY_REVEAL),
                 "personal": bool(given.get("personal")),
                 "reveal_minutes": settings.reveal_time.seconds // 60,
-                "list_url": reverse(f"{self._admin.admin_site.name}:agent_sessions_session_changelist"),
-                "crumbs_are_a_list": django.VERSION >= (6, 1),
+                **crumbs(self._admin, (_("Export evidence"), "")),
             },
             status=status,
         )

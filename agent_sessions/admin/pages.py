@@ -7,7 +7,6 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import django
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,6 +22,7 @@ from agent_sessions.admin.acting import act_page, moved_since, offered
 from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
 from agent_sessions.admin.asked import read_number
 from agent_sessions.admin.content import Told, shown_of
+from agent_sessions.admin.crumbs import crumbs
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.evidence_page import evidence_page
 from agent_sessions.admin.facts import Fact, facts_of, links_of
@@ -338,6 +338,9 @@ class _Reading:
         ]
         here = crumb or next((tab["name"] for tab in tabs if tab["here"] and template != "overview"), "")
         name = wording.agent_words(session.agent_name, session.agent_version)
+        way = [(wording.short_id(session.pk), self.url("change") if here else "")]
+        way += [(_("Versions"), self.url("versions"))] if template == "at" else []
+        way += [(here, "")] if here else []
         return TemplateResponse(
             self._request,
             f"admin/agent_sessions/session/{template}.html",
@@ -353,7 +356,6 @@ class _Reading:
                 "status_mark": wording.status_mark(session.status, session.expires_at, session.end_reason),
                 "notices": self.notices,
                 "tabs": tabs,
-                "here": here,
                 "masks": self.masks,
                 "sent": self._request.method == "POST",
                 "reveal_url": self.url("reveal"),
@@ -363,13 +365,11 @@ class _Reading:
                 "content_erased": self.erased_words("content"),
                 "personal_erased": self.erased_words("personal"),
                 "overview_url": self.url("change"),
-                "versions_url": self.url("versions"),
                 "at_url": self.url("at"),
                 "timeline_url": self.url("timeline"),
                 "approvals_url": self.url("approvals"),
                 "artifact_url": self.url("artifact") if session.ended_at is not None else "",
-                # Django 6.1 made the breadcrumbs a list, and its styles are for one.
-                "crumbs_are_a_list": django.VERSION >= (6, 1),
+                **crumbs(self._admin, *way),
                 **context,
             },
             status=status,

@@ -20,7 +20,7 @@ from agent_sessions.models import SessionKey
 from agent_sessions.selectors import read_head
 from agent_sessions.services import OpenedSession
 from agent_sessions.services.handoffs import make_link
-from tests.admin.conftest import reveal, text, url
+from tests.admin.conftest import person, reveal, text, url
 from tests.shopping import basket, line, variables
 from tests.tampering import Tamper, flipped
 
@@ -262,9 +262,39 @@ def test_an_empty_line_after_removal_reads_as_removed(staff: Client, shopped: Op
     assert "Removed 2 × Blue mug" in told
 
 
-def test_breadcrumbs_lead_back(staff: Client, shopped: OpenedSession) -> None:
-    page = text(staff, url("version_at", shopped.session_id, 2))
-    crumbs = page.split('class="breadcrumbs"')[1].split("</nav>")[0]
-    for address in (url("changelist"), url("change", shopped.session_id), url("versions", shopped.session_id)):
-        assert f'href="{address}"' in crumbs
-    assert "Version 2" in crumbs
+@pytest.mark.parametrize(("django_version", "element"), [((5, 2, 0), "div"), ((6, 1, 0), "ol")])
+def test_breadcrumbs_lead_back(
+    staff: Client,
+    shopped: OpenedSession,
+    monkeypatch: pytest.MonkeyPatch,
+    django_version: tuple[int, int, int],
+    element: str,
+) -> None:
+    """Each page says the way to it, in the markup that the admin of this Django has styles for."""
+    monkeypatch.setattr("django.VERSION", django_version)
+    above = [
+        ("Home", "/admin/"),
+        ("Agent sessions", "/admin/agent_sessions/"),
+        ("Agent sessions", url("changelist")),
+    ]
+    short, overview = str(shopped.session_id)[:13], url("change", shopped.session_id)
+    exporter = person("eve", "view_session", "export_session_evidence")
+    ways: dict[str, tuple[Client, list[tuple[str, str]]]] = {
+        overview: (staff, [(short, "")]),
+        url("timeline", shopped.session_id): (staff, [(short, overview), ("Timeline", "")]),
+        url("version_at", shopped.session_id, 2): (
+            staff,
+            [(short, overview), ("Versions", url("versions", shopped.session_id)), ("Version 2", "")],
+        ),
+        url("dashboard"): (staff, [("Overview", "")]),
+        url("export"): (exporter, [("Export evidence", "")]),
+    }
+    for address, (client, below) in ways.items():
+        page = text(client, address)
+        crumbs = page.split(f'<{element} class="breadcrumbs">')[1].split(f"</{element}>")[0]
+        links = [(html.unescape(name), place) for place, name in re.findall(r'<a href="([^"]+)">([^<]+)</a>', crumbs)]
+        assert links == [*above, *below[:-1]], address
+        last = re.split(r"</a>", crumbs)[-1]
+        assert re.sub(r"<[^>]+>|›|&rsaquo;", "", last).strip() == below[-1][0], address
+        assert crumbs.count("<li") == crumbs.count("</li>") == (len(links) + 1 if element == "ol" else 0)
+        assert crumbs.count('<li aria-current="page">') == (element == "ol")

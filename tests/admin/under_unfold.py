@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,3 +34,16 @@ def test_every_page_opens(opened: Callable[..., Any]) -> None:
         assert str(one.session_id)[:13] in page or name in ("export", "dashboard"), name
         assert "agent_sessions/admin.css" in page, name
         assert not [tag for tag in foreign(page) if "zqx" in tag], name
+        assert strays(page) == [], name
+
+
+def strays(page: str) -> list[str]:
+    """The items on a page that are in no list, for which screen readers have no number."""
+    lists = re.compile(r"<(/?)(ul|ol|menu)\b[^>]*>|<li\b[^>]*>")
+    depth, found = 0, []
+    for tag in lists.finditer(page):
+        if tag[2]:
+            depth += -1 if tag[1] else 1
+        elif not depth:
+            found.append(page[tag.start() : tag.end() + 80])
+    return found
