@@ -340,7 +340,7 @@ class _Reading:
         name = wording.agent_words(session.agent_name, session.agent_version)
         way = [(wording.short_id(session.pk), self.url("change") if here else "")]
         way += [(_("Versions"), self.url("versions"))] if template == "at" else []
-        way += [(here, "")] if here else []
+        way += [(str(here), "")] if here else []
         return TemplateResponse(
             self._request,
             f"admin/agent_sessions/session/{template}.html",

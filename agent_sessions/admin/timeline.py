@@ -101,6 +101,10 @@ class Row:
         """Whether there is something to say of changes: what they are, or that they cannot be shown."""
         return self.version is not None and (self.changes is None or bool(self.changes))
 
+    @property
+    def place(self) -> str:
+        return place_of(self.seq)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -138,7 +142,7 @@ def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
     return page.shown(
         "timeline",
         groups=_groups(page, found.entries),
-        picture=drawn(page, whole, link=lambda seq, _version: f"?after={seq - 1}#e{seq}", shown=shown),
+        picture=drawn(page, whole, link=lambda seq, _version: place_of(seq), shown=shown),
         families=_families(whole, choice),
         actors=_actors(choice),
         failures=_failures(whole, choice),
@@ -146,6 +150,11 @@ def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
         live=None if found.later else following(page, way="story", page_url=page.url("timeline") + _query(choice)),
         **_neighbours(found, page.head.head_seq, choice),
     )
+
+
+def place_of(seq: int) -> str:
+    """Return the query of the page that holds an event, when one goes on from the first page to the last."""
+    return f"?after={(seq - 1) // SHOWN * SHOWN}#e{seq}"
 
 
 def drawn(page: _Reading, whole: outline.Outline, **facts: Any) -> Picture:

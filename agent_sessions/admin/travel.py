@@ -21,7 +21,7 @@ from agent_sessions.admin.content import Told, document_of, shown_of, told
 from agent_sessions.admin.evidence import MAY_VIEW
 from agent_sessions.admin.live import following
 from agent_sessions.admin.moments import known_of, payment_of, standing_at
-from agent_sessions.admin.timeline import drawn
+from agent_sessions.admin.timeline import drawn, place_of
 from agent_sessions.domain.text import clipped
 from agent_sessions.selectors import ApprovalView, Turn, outline, timeline
 from agent_sessions.selectors.timeline import Entry
@@ -153,6 +153,7 @@ def _made(entry: Entry) -> dict[str, Any]:
         "who": wording.actor_words(entry.actor),
         "capability": clipped(entry.capability),
         "event": entry.seq,
+        "place": place_of(entry.seq),
         "failed": entry.failed,
     }
 
@@ -198,6 +199,7 @@ def _call(entry: Entry) -> dict[str, Any]:
         wording.mark(wording.BAD, _("refused")) if entry.denied else wording.mark(wording.GOOD, _("allowed"))
     )
     return {
-        "seq": entry.seq, "what": wording.kind_words(entry.kind), "verdict": verdict, "rule": clipped(entry.rule),
-        "time": wording.moment(entry.at), "who": wording.actor_words(entry.actor), "version": entry.version,
+        "place": place_of(entry.seq), "what": wording.kind_words(entry.kind), "verdict": verdict,
+        "rule": clipped(entry.rule), "time": wording.moment(entry.at), "who": wording.actor_words(entry.actor),
+        "version": entry.version,
     }  # fmt: skip

@@ -142,7 +142,7 @@ def test_an_entry_opens_to_the_event_as_it_was_recorded(reader: Client, bought: 
         assert f"Hash of the event before</dt><dd><code>{before}</code>" in told
         assert f"<dt>Answered</dt><dd>{document['response_status']}</dd>" in told
         assert f"<code>{document['kind']}</code>" in told
-        assert f'href="?after={document["seq"] - 1}#e{document["seq"]}"' in told
+        assert f'href="?after=0#e{document["seq"]}"' in told
         for private in (REASON, "She said so", "Mrs Brown"):
             assert private not in told
     assert [f"<dt>Hash</dt><dd><code>{one}</code>" in record(page, seq) for seq, one in enumerate(hashes, 1)] == [
@@ -150,6 +150,30 @@ def test_an_entry_opens_to_the_event_as_it_was_recorded(reader: Client, bought: 
     ] * 14
     assert "none, it is the first" in record(page, 1)
     assert any("private" in one for one in documents), "there was something to keep"
+
+
+def test_a_link_to_an_event_leads_to_the_page_that_has_it_in_the_usual_order(
+    staff: Client, bought: Bought, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_sessions.admin.timeline.SHOWN", 5)
+    pages = ([1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13, 14])
+    links: dict[int, str] = {}
+    for start in range(0, 14, 5):
+        page = shown(staff, bought, f"?after={start}")
+        links |= {int(seq): query for query, seq in re.findall(r'<a href="(\?after=\d+)#e(\d+)" title=', page)}
+    assert sorted(links) == list(range(1, 15))
+    for seq, query in links.items():
+        page = shown(staff, bought, query)
+        assert entries(page) == next(numbers for numbers in pages if seq in numbers)
+        assert f'id="e{seq}"' in page, "where the browser goes, and what it marks"
+    version = text(staff, url("version_at", bought.session_id, 5))
+    there = re.search(r'href="([^"#]+)#e(\d+)">Event (\d+) in the timeline', version)
+    assert there is not None
+    assert (there[1], there[2]) == (url("timeline", bought.session_id) + links[int(there[3])], there[3])
+    drawn = shown(staff, bought).split("<svg class=")[1].split("</figure>")[0]
+    dots = re.findall(r'<a href="(\?after=\d+)#e(\d+)" class="ags-dot', drawn)
+    assert dots
+    assert all(links[int(seq)] == query for query, seq in dots)
 
 
 def test_the_page_costs_the_same_however_long_the_history(
