@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,5 +111,7 @@ def test_there_are_reasons_for_what_the_package_knows_and_for_nothing_else() -> 
     assert PAYMENTS.keys() >= REASONS.keys() | {token.code for token in TOKENS.values() if token.code}
     assert not PAYMENTS.keys() & CODES.keys()
     assert all(is_failure(kind, "allow", 200) for kind in KINDS)
+    page = (Path(__file__).parents[2] / "docs/state-viewer.md").read_text()
+    assert all(f"`{code}`" in page for code in PAYMENTS)
     assert reason_of("do_not_honour") is None
     assert reason_of("") is None
