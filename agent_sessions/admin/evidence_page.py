@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponseBase:
-    """Show evidence, or send it as JSON (``as=json``): with what is personal while all is revealed to who asks."""
+    """Show evidence, or send it as JSON (``as=json``): with what is personal while all is revealed to who asks.
+
+    That is in the site's chain each time; that a file leaves with it, in the session's history, too.
+    """
     if not request.user.has_perm(MAY_VIEW):
         raise PermissionDenied
     subject, whole = subject_of(request), request.GET.get("as") == "json"
@@ -27,23 +31,29 @@ def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponseBase:
         "export_url": page.export_url if request.user.has_perm(MAY_EXPORT) else "",
         "query": query_of(subject),
     }
-    try:
-        found = services.open_evidence(
-            page.session.pk,
-            subject,
-            personal=page.masks.sees_everything and not page.erased,
-            reason=f"as event {page.masks.by} of the session's history says",
-            actor=staff_of(request),
-            most=None if whole else MOST + 1,
-        )
-    except InvalidValue as error:
-        return page.shown("evidence", status=404, problem=error.problem, **context)
-    except AgentSessionsError as error:
-        page.note(error)
-        return page.shown("evidence", status=409, **context)
-    if whole:
-        return _download(found, f"evidence-{page.session.pk}.json")
-    with found:
+    personal = page.masks.sees_everything and not page.erased
+    with ExitStack() as until_sent:
+        try:
+            found = until_sent.enter_context(
+                services.open_evidence(
+                    page.session.pk,
+                    subject,
+                    personal=personal,
+                    reason=f"as event {page.masks.by} of the session's history says",
+                    actor=staff_of(request),
+                    most=None if whole else MOST + 1,
+                )
+            )
+            if whole and personal:
+                services.note_download(page.session.pk, file="evidence", actor=staff_of(request))
+        except InvalidValue as error:
+            return page.shown("evidence", status=404, problem=error.problem, **context)
+        except AgentSessionsError as error:
+            page.note(error)
+            return page.shown("evidence", status=409, **context)
+        if whole:
+            until_sent.pop_all()  # the response closes it
+            return _download(found, f"evidence-{page.session.pk}.json")
         told = found.evidence
     return page.shown("evidence", evidence=shown_evidence(told), choices=choices(told), **context)
 

@@ -20,7 +20,7 @@ from agent_sessions import selectors, services
 from agent_sessions.admin import history, live, wording
 from agent_sessions.admin.acting import act_page, moved_since, offered
 from agent_sessions.admin.approvals import MAY_DECIDE, approval_of, carry_out, cart_of_row, refusal, row_of
-from agent_sessions.admin.asked import read_number
+from agent_sessions.admin.asked import read_number, staff_of
 from agent_sessions.admin.content import Told, shown_of
 from agent_sessions.admin.crumbs import crumbs
 from agent_sessions.admin.evidence import MAY_VIEW
@@ -234,11 +234,16 @@ class SessionPages:
         return live.answer(request, session_id)
 
     def artifact(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
-        """Send the signed record of an ended session: with nothing opened, or all if all is revealed to this reader."""
+        """Send the signed record of an ended session: with nothing opened, or all if all is revealed to this reader.
+
+        What is opened leaves once the session's history says so.
+        """
         page = _Reading(self._admin, request, session_id)
-        disclose = "all" if page.masks.sees_everything else "none"
+        opens = page.masks.sees_everything and "content" not in page.erased
         try:
-            document = services.get_artifact(session_id, disclose=disclose)
+            document = services.get_artifact(session_id, disclose="all" if opens else "none")
+            if opens:
+                services.note_download(session_id, file="artifact", actor=staff_of(request))
         except (AgentSessionsError, ValueError) as error:
             page.note(error)
             return page.shown("no_artifact", status=409, crumb=_("Artifact"))

@@ -72,7 +72,7 @@ from agent_sessions.services.master_keys import (
 from agent_sessions.services.pausing import pause_session, resume_session
 from agent_sessions.services.releasing import Released, release_expired_holds, release_holds
 from agent_sessions.services.retention import PurgeReport, RuleReport, purge
-from agent_sessions.services.revealing import mask_content, reveal_content
+from agent_sessions.services.revealing import mask_content, note_download, reveal_content
 from agent_sessions.services.security_events import SecurityReport, answer_security_event, resume_security_event
 from agent_sessions.services.sequencing import Sequenced, sequence_log
 from agent_sessions.services.sessions import (
@@ -169,6 +169,7 @@ __all__ = [
     "mask_content",
     "note_active_master_key",
     "note_approval_opened",
+    "note_download",
     "note_endpoint_failure",
     "note_endpoint_success",
     "note_handoff_opened",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from datetime import datetime
+from typing import Literal
 
 from django.utils import timezone
 
@@ -19,7 +20,7 @@ from agent_sessions.selectors.reveals import MASKED, REVEALED, reveals
 from agent_sessions.services._commit import Committed, commit, in_any_standing
 from agent_sessions.services._entries import Draft
 from agent_sessions.services._write import RowChange
-from agent_sessions.services.evidence import check_reason
+from agent_sessions.services.evidence import DISCLOSED, check_reason
 
 
 def reveal_content(session_id: uuid.UUID, *, groups: Collection[str], reason: str, actor: Actor) -> Committed:
@@ -57,6 +58,15 @@ def mask_content(session_id: uuid.UUID, *, actor: Actor) -> Committed | None:
     if all(one.actor != str(actor) for one in reveals(read_head(session_id))):
         return None
     return commit(session_id, Draft(MASKED, actor), row=lambda head, _now: in_any_standing(head, {}))
+
+
+def note_download(session_id: uuid.UUID, *, file: Literal["artifact", "evidence"], actor: Actor) -> Committed:
+    """Say in the session's history that one of the staff gets a file with what was revealed to them; then send it.
+
+    Raises InvalidValue, SessionNotFound, SessionQuarantined, SessionBusy.
+    """
+    _require_somebody(actor)
+    return commit(session_id, Draft(DISCLOSED, actor), row=lambda head, _now: in_any_standing(head, {"file": file}))
 
 
 def _require_somebody(actor: Actor) -> None:

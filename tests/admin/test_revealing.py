@@ -20,6 +20,7 @@ from agent_sessions import selectors, services
 from agent_sessions.admin.wording import entries
 from agent_sessions.domain.identity import SYSTEM
 from agent_sessions.domain.privacy import GROUPS
+from agent_sessions.exceptions import SessionBusy
 from agent_sessions.models import AuditEvent, SiteEvent
 from agent_sessions.services import OpenedSession, _write
 from agent_sessions.services.erasing import Grounds, erase
@@ -32,6 +33,7 @@ from tests.stored import is_stored
 pytestmark = pytest.mark.django_db
 __all__ = ["shop"]
 MINUTE = timedelta(minutes=1)
+GROUNDS = Grounds("personal", "GDPR Art. 5(1)(e)", "retention")
 HOSTILE = "<script>alert(1)</script>\u202e"
 PATCH: Any = {
     "customer": {"preferences": {"milk": "Oat, says her doctor"}},
@@ -296,13 +298,81 @@ def test_a_session_that_has_ended_is_revealed_too(reader: Client, told: OpenedSe
     }  # fmt: skip
 
 
+def downloads(one: OpenedSession) -> list[tuple[str, str]]:
+    """Who has got which file with something in the clear, as the session's history says."""
+    found = [msgspec.convert(event, dict) for event in selectors.events(one.session_id)]
+    return [(event["actor"], event["params"]["file"]) for event in found if event["kind"] == "evidence.disclosed"]
+
+
+def downloaded(client: Client, address: str) -> str:
+    answer: Any = client.get(address)
+    assert answer.status_code == 200
+    assert "attachment" in answer.headers["Content-Disposition"]
+    return str(answer.getvalue().decode())
+
+
+def test_what_is_downloaded_in_the_clear_is_in_the_history_and_nothing_else(clock: Any, told: OpenedSession) -> None:
+    services.end_session(told.session_id)
+    eva = person("eva", "view_session", "view_session_content", "view_session_evidence")
+    who = f"staff:{User.objects.get(username='eva').pk}"
+    artifact, evidence = url("artifact", told.session_id), url("evidence", told.session_id)
+    reveal(eva, told.session_id, "words", "customer")
+    assert SECRET not in text(eva, evidence)
+    for address in (artifact, f"{evidence}?as=json"):
+        assert SECRET not in downloaded(eva, address)
+    assert downloads(told) == [], "masked"
+    reveal(eva, told.session_id, "agent")
+    assert SECRET in downloaded(eva, artifact)
+    assert downloads(told) == [(who, "artifact")]
+    assert "Purpose" in text(eva, evidence)
+    assert downloads(told) == [(who, "artifact")], "the page is no file"
+    assert "a gift for Anna" in downloaded(eva, f"{evidence}?as=json")
+    assert downloads(told) == [(who, "artifact"), (who, "evidence")]
+    story = words(text(eva, url("timeline", told.session_id)))
+    assert "Evidence shown by Staff" in story
+    assert "file: evidence" in story
+    assert selectors.verify_session(told.session_id).ok
+    clock.shift(10 * MINUTE)
+    assert SECRET not in downloaded(eva, artifact)
+    assert len(downloads(told)) == 2
+
+
+@pytest.mark.parametrize("page", ["artifact", "evidence"])
+def test_a_download_that_cannot_be_recorded_does_not_leave(
+    told: OpenedSession, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    services.end_session(told.session_id)
+    eva = person("eva", "view_session", "view_session_content", "view_session_evidence")
+    reveal(eva, told.session_id)
+
+    def busy(*_: Any, **__: Any) -> None:
+        raise SessionBusy("The session")
+
+    monkeypatch.setattr(services, "note_download", busy)
+    answer = eva.get(url(page, told.session_id), {"as": "json"})
+    assert answer.status_code == 409
+    assert "a gift for Anna" not in answer.content.decode()
+    assert "Content-Disposition" not in answer.headers
+
+
+def test_what_is_left_after_an_erasure_is_recorded_while_there_is_any(reader: Client, told: OpenedSession) -> None:
+    """Who has the permission gets prices and decisions opened then; of a session with no content nothing is open."""
+    services.end_session(told.session_id)
+    erase(selectors.read_head(told.session_id), frozenset({"personal"}), GROUNDS, actor=SYSTEM)
+    assert json.loads(text(reader, url("artifact", told.session_id)))["openings"]
+    assert [file for _, file in downloads(told)] == ["artifact"]
+    erase(selectors.read_head(told.session_id), frozenset({"content"}), GROUNDS, actor=SYSTEM)
+    assert json.loads(text(reader, url("artifact", told.session_id)))["openings"] == []
+    assert [file for _, file in downloads(told)] == ["artifact"]
+    assert selectors.verify_session(told.session_id).ok
+
+
 def test_of_an_erased_session_there_is_nothing_to_reveal(
     clock: Any, reader: Client, staff: Client, told: OpenedSession
 ) -> None:
     """What is left once the personal data is gone says nothing of anybody."""
     services.end_session(told.session_id)
-    grounds = Grounds("personal", "GDPR Art. 5(1)(e)", "retention")
-    erase(selectors.read_head(told.session_id), frozenset({"personal"}), grounds, actor=SYSTEM)
+    erase(selectors.read_head(told.session_id), frozenset({"personal"}), GROUNDS, actor=SYSTEM)
     before = AuditEvent.objects.count()
     for client in (reader, staff):
         page = words(text(client, url("change", told.session_id)))

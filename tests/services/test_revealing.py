@@ -103,6 +103,18 @@ def test_masking_ends_all_of_ones_own_and_is_recorded_once(live: OpenedSession) 
     assert seen(live.session_id) == [("staff:7", "words"), ("staff:8", "words")]
 
 
+def test_a_file_that_leaves_is_in_the_history(live: OpenedSession) -> None:
+    services.note_download(live.session_id, file="evidence", actor=ANN)
+    event = last(live.session_id)
+    assert (event["kind"], event["actor"], event["params"]) == ("evidence.disclosed", "staff:7", {"file": "evidence"})
+    services.end_session(live.session_id)
+    services.note_download(live.session_id, file="artifact", actor=ANN)
+    assert last(live.session_id)["params"] == {"file": "artifact"}
+    assert selectors.verify_session(live.session_id).ok
+    with pytest.raises(InvalidValue):
+        services.note_download(live.session_id, file="artifact", actor=SYSTEM)
+
+
 def test_a_session_that_has_ended_or_is_overdue_says_it_too(
     clock: Any, ended: OpenedSession, opened: Callable[..., OpenedSession]
 ) -> None:
