@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from agent_sessions.domain.building import build
 from agent_sessions.domain.slices.fields import Amount, Currency, Name, Text, Time
 from agent_sessions.domain.state import LOCAL, SCHEMA_VERSION, check_whole, state_json_schema
 from agent_sessions.exceptions import DocumentRefused, InvalidValue
@@ -50,6 +51,9 @@ class StateDocument(Struct, frozen=True, forbid_unknown_fields=True):
     source: Source
     state: dict[str, Any]
     totals: Totals | None = None
+
+
+build(StateDocument)
 
 
 def portable(state: State) -> State:

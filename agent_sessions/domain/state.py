@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import UnsetType
 
+from agent_sessions.domain.building import build
 from agent_sessions.domain.slices.customer import Conversation, Customer
 from agent_sessions.domain.slices.decisions import Checkout, Decisions
 from agent_sessions.domain.slices.fields import FreeMap, Slice
@@ -50,6 +51,8 @@ class SessionState(Slice, frozen=True):
     agent: FreeMap = {}
     stale: Stale = Stale()
 
+
+build(SessionState)  # and with it all slices
 
 SLICES: tuple[str, ...] = SessionState.__struct_fields__
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 
 from agent_sessions.crypto.encoding import from_base64url, to_base64, to_base64url
 from agent_sessions.crypto.signing import read_public_key
+from agent_sessions.domain.building import build
 from agent_sessions.exceptions import KeyProblem
 
 MAX_KEYS: Final = 20
@@ -69,6 +70,10 @@ class _KeySet(msgspec.Struct):
     keys: list[dict[str, Any]]
 
 
+build(Jwk)
+_decode_set: Final = msgspec.json.Decoder(_KeySet).decode
+
+
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
     """A public key with the one algorithm of RFC 9421 that it is used with."""
@@ -102,7 +107,7 @@ def read_directory(document: bytes) -> dict[str, Jwk]:
     (``kid``) does not matter. Raises ValueError for what is no key set or holds more than 20 keys.
     """
     try:
-        entries = msgspec.json.decode(document, type=_KeySet).keys
+        entries = _decode_set(document).keys
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise ValueError("is not a JSON Web Key Set") from None
     if len(entries) > MAX_KEYS:
