@@ -308,6 +308,7 @@ def downloaded(client: Client, address: str) -> str:
     answer: Any = client.get(address)
     assert answer.status_code == 200
     assert "attachment" in answer.headers["Content-Disposition"]
+    assert "no-store" in answer.headers["Cache-Control"]
     return str(answer.getvalue().decode())
 
 
