@@ -33,7 +33,7 @@ from agent_sessions.exceptions import (
 from agent_sessions.services._payment_data import require_no_payment_data
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 logger = logging.getLogger("agent_sessions")
 MOST_MOVED: Final = 10
@@ -69,7 +69,7 @@ def recording_refusals(view: View, action: str) -> View:
     return answered
 
 
-def offered(page: _Reading, request: HttpRequest) -> dict[str, list[dict[str, Any]]]:
+def offered(page: Reading, request: HttpRequest) -> dict[str, list[dict[str, Any]]]:
     """Return the actions that this person may carry out: those possible now, and the others with why not."""
     situation = Situation(page, request)
     now: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ def offered(page: _Reading, request: HttpRequest) -> dict[str, list[dict[str, An
     return {"now": now, "later": later}
 
 
-def roll_back_url(page: _Reading, request: HttpRequest, number: int) -> str:
+def roll_back_url(page: Reading, request: HttpRequest, number: int) -> str:
     """Return where a version can be rolled back to, empty if it cannot be now or not by this person."""
     action = _named("roll_back")
     if not request.user.has_perm(action.permission):
@@ -93,7 +93,7 @@ def roll_back_url(page: _Reading, request: HttpRequest, number: int) -> str:
     return "" if _why_not(action, situation) else f"{page.url('act', action.name)}?to={number}"
 
 
-def act_page(page: _Reading, request: HttpRequest, name: str) -> HttpResponse:
+def act_page(page: Reading, request: HttpRequest, name: str) -> HttpResponse:
     """Say what an action will do, and do it once it is confirmed. Raises PermissionDenied, Http404."""
     action = _named(name)
     if not request.user.has_perm(action.permission):
@@ -263,7 +263,7 @@ def _shown(
     )
 
 
-def moved_since(page: _Reading, version: int) -> list[dict[str, Any]]:
+def moved_since(page: Reading, version: int) -> list[dict[str, Any]]:
     """Return the versions after ``version``, latest first, each with who made it and what it changed."""
     latest = page.head.version
     first = max(version + 1, latest - MOST_MOVED + 1, 1)

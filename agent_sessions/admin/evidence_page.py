@@ -10,16 +10,17 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from agent_sessions import services
+from agent_sessions.admin import evidence_rows
 from agent_sessions.admin.asked import staff_of
-from agent_sessions.admin.evidence import MAY_EXPORT, MAY_VIEW, MOST, choices, query_of, shown_evidence, subject_of
+from agent_sessions.admin.evidence import MAY_EXPORT, MAY_VIEW, choices, query_of, shown_evidence, subject_of
 from agent_sessions.exceptions import AgentSessionsError, InvalidValue
 from agent_sessions.services import EvidenceFile
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 
-def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponseBase:
+def evidence_page(page: Reading, request: HttpRequest) -> HttpResponseBase:
     """Show evidence, or send it as JSON (``as=json``): with what is personal while all is revealed to who asks.
 
     That is in the site's chain each time; that a file leaves with it, in the session's history, too.
@@ -41,7 +42,7 @@ def evidence_page(page: _Reading, request: HttpRequest) -> HttpResponseBase:
                     personal=personal,
                     reason=f"as event {page.masks.by} of the session's history says",
                     actor=staff_of(request),
-                    most=None if whole else MOST + 1,
+                    most=None if whole else evidence_rows.MOST + 1,
                 )
             )
             if whole and personal:

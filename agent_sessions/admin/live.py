@@ -20,7 +20,7 @@ from agent_sessions.selectors import admin_lists
 from agent_sessions.selectors.admin_lists import Pulse
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Following:
     etag: str
 
 
-def following(page: _Reading, *, way: Literal["story", "view", "version"], page_url: str) -> Following | None:
+def following(page: Reading, *, way: Literal["story", "view", "version"], page_url: str) -> Following | None:
     """Return how this page follows along; None if the session does not go on. ``page_url`` is the page's, of now."""
     head = page.head
     if head.status not in LIVE:

@@ -21,7 +21,7 @@ from agent_sessions.selectors import proofs
 from agent_sessions.selectors.proofs import ChainCheck, LogCheck, SealCheck, SessionProof
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 MOST_READ: Final = 5000
 """Events of the longest session whose content a page compares with its chain: about a second's work."""
@@ -43,7 +43,7 @@ class Check:
     problems: Sequence[str] = ()
 
 
-def proof_page(page: _Reading, request: HttpRequest) -> HttpResponse:
+def proof_page(page: Reading, request: HttpRequest) -> HttpResponse:
     """Check the chain, the artifact and the place in the log now; with ``?content=1`` the content as well."""
     found = proofs.proof_of(page.head, seconds=proofs.SECONDS)
     checks = [_chain(found.chain, found, page), _seal(found, page), _log(found, page)]
@@ -86,7 +86,7 @@ def _verdict(found: SessionProof, content: Check | None) -> dict[str, str]:
     }
 
 
-def _chain(one: ChainCheck, found: SessionProof, page: _Reading) -> Check:
+def _chain(one: ChainCheck, found: SessionProof, page: Reading) -> Check:
     facts: list[tuple[str, SafeString | str]] = [
         (_("Checked"), _("events 1 to %(checked)s of %(length)s") % {"checked": one.checked, "length": one.length}),
         (_("When"), format_html("{} ({})", wording.moment(found.checked_at), wording.length(found.took))),
@@ -112,7 +112,7 @@ def _chain(one: ChainCheck, found: SessionProof, page: _Reading) -> Check:
     return Check(name, term, _good(), said, facts)
 
 
-def _seal(found: SessionProof, page: _Reading) -> Check:
+def _seal(found: SessionProof, page: Reading) -> Check:
     name, term = _("Signed record"), "artifact"
     if found.seal is None:
         if found.seal_missing:
@@ -159,7 +159,7 @@ _UNLOGGED: Final = {
 }
 
 
-def _log(found: SessionProof, page: _Reading) -> Check:
+def _log(found: SessionProof, page: Reading) -> Check:
     name, term = _("Place in the log"), "log"
     if found.log_problem:
         return Check(name, term, _wrong(), _("The log cannot be trusted."), problems=[clipped(found.log_problem, 400)])
@@ -212,7 +212,7 @@ def _cosigners(one: LogCheck) -> SafeString | str:
     return format_html_join(", ", "{} {}", told)
 
 
-def _content(page: _Reading) -> Check | None:
+def _content(page: Reading) -> Check | None:
     """Compare the content with the chain; None if that cannot be done now, which the page says then."""
     report = page.read(lambda: selectors.verify_session(page.session.pk))
     if report is None:
@@ -233,7 +233,7 @@ def _told(problems: Sequence[Problem]) -> list[str]:
     return [clipped(f"{problem.where} {problem.message}", 400) for problem in problems[:20]]
 
 
-def _command(page: _Reading) -> str:
+def _command(page: Reading) -> str:
     return f"manage.py verify_sessions --session {page.session.pk}"
 
 

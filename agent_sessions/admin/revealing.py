@@ -31,7 +31,7 @@ from agent_sessions.exceptions import AgentSessionsError, InvalidValue, PaymentD
 from agent_sessions.selectors import ErasedNote, Reveal, SessionHead
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 MAY_REVEAL: Final = "agent_sessions.view_session_content"
 EVERYTHING: Final = frozenset(GROUPS)
@@ -119,7 +119,7 @@ def masks_of(request: HttpRequest, head: SessionHead, erased: Mapping[Any, Erase
     )
 
 
-def reveal_page(page: _Reading, request: HttpRequest) -> HttpResponse:
+def reveal_page(page: Reading, request: HttpRequest) -> HttpResponse:
     """Show the form that reveals groups; take it, or the one that masks them again, and lead back to where it was."""
     form = request.POST if request.method == "POST" else request.GET
     back = _place(page, form.get("next", ""))
@@ -170,7 +170,7 @@ def _seen(found: Iterable[Reveal], who: str) -> list[Seen]:
     ]
 
 
-def _place(page: _Reading, asked: str) -> str:
+def _place(page: Reading, asked: str) -> str:
     """Return the page of this session that a form was on; its overview if it names any other."""
     own = page.url("change")
     return asked if asked.startswith(own) and not asked.startswith(page.url("reveal")) else own

@@ -23,7 +23,8 @@ from agent_sessions.admin.dashboard import Dashboard
 from agent_sessions.admin.evidence import MAY_EXPORT
 from agent_sessions.admin.exports import ExportPage
 from agent_sessions.admin.lists import SessionChangeList
-from agent_sessions.admin.pages import PAGES, SessionPages
+from agent_sessions.admin.pages import SessionPages
+from agent_sessions.admin.routes import PAGES
 from agent_sessions.admin.searches import CustomerSearch, finds_customers, saved_searches
 from agent_sessions.domain.lifecycle import LIVE
 from agent_sessions.domain.text import clipped

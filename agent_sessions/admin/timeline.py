@@ -29,7 +29,7 @@ from agent_sessions.selectors import audit, outline, timeline
 from agent_sessions.selectors.timeline import Choice, Entry, TimelinePage
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 SHOWN: Final = 50
 """Events on a page."""
@@ -123,7 +123,7 @@ class Group:
         return any(row.failed for row in self.rows)
 
 
-def timeline_page(page: _Reading, request: HttpRequest) -> HttpResponse:
+def timeline_page(page: Reading, request: HttpRequest) -> HttpResponse:
     """Show a page of the timeline: the last entries, or those before or after an event."""
     choice, query = _choice(request.GET), request.GET
     found = page.read(
@@ -157,7 +157,7 @@ def place_of(seq: int) -> str:
     return f"?after={(seq - 1) // SHOWN * SHOWN}#e{seq}"
 
 
-def drawn(page: _Reading, whole: outline.Outline, **facts: Any) -> Picture:
+def drawn(page: Reading, whole: outline.Outline, **facts: Any) -> Picture:
     """Draw the session's time; up to now if it goes on."""
     now = timezone.now()
     return picture_of(whole, until=min(now, page.head.expires_at) if page.head.is_live(now) else None, **facts)
@@ -221,7 +221,7 @@ def _neighbours(found: TimelinePage, length: int, choice: Choice) -> dict[str, A
     }
 
 
-def _groups(page: _Reading, entries: Sequence[Entry]) -> list[Group]:
+def _groups(page: Reading, entries: Sequence[Entry]) -> list[Group]:
     made = [entry.version for entry in entries if entry.version is not None]
     changes: Mapping[int, Sequence[Told]] = {}
     if made and max(made) - min(made) < _WIDEST:
@@ -239,7 +239,7 @@ def _groups(page: _Reading, entries: Sequence[Entry]) -> list[Group]:
     return groups
 
 
-def _row(page: _Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], private: Mapping[str, Any]) -> Row:
+def _row(page: Reading, entry: Entry, changes: Mapping[int, Sequence[Told]], private: Mapping[str, Any]) -> Row:
     changed = None if entry.version is None else changes.get(entry.version)
     role = "" if entry.turn is None else wording.speaker_words(entry.turn.role)
     opened = {name.removeprefix("params.") for name in private}
@@ -325,7 +325,7 @@ def _attempt(entry: Entry) -> str:
     return _("{step}: {outcome} after {time}.").format(step=told, outcome=outcome, time=wording.length(one.took))
 
 
-def _said(page: _Reading, entry: Entry) -> str:
+def _said(page: Reading, entry: Entry) -> str:
     if entry.turn is None or not page.masks.sees("words"):
         return ""
     return page.erased_words("personal") if entry.turn.erased else history.spoken(entry.turn.content)[:_LONGEST]

@@ -28,7 +28,7 @@ from agent_sessions.selectors.timeline import Entry
 from agent_sessions.types import State
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 MOST_TOLD: Final = 200
 NOW: Final = "now"
@@ -44,7 +44,7 @@ _SIGNS: Final = {
 _TONES: Final = {"+": "came", "−": "went", "!": "trouble", "→": "changed"}
 
 
-def find_version(page: _Reading, request: HttpRequest) -> HttpResponse:
+def find_version(page: Reading, request: HttpRequest) -> HttpResponse:
     """Lead from the form to a version's address; a number that there is not goes to the nearest."""
     asked = read_number(request.GET.get("version", ""))
     number = page.head.version if asked is None else asked
@@ -53,7 +53,7 @@ def find_version(page: _Reading, request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(place)
 
 
-def travel_page(page: _Reading, request: HttpRequest, number: int) -> HttpResponse:
+def travel_page(page: Reading, request: HttpRequest, number: int) -> HttpResponse:
     """Show a version: the state then, what was known then, and what is different from another version."""
     latest = page.head.version
     if not 1 <= number <= latest:
@@ -112,17 +112,17 @@ def _is_comparison(compare: str) -> bool:
     return compare == NOW or read_number(compare) is not None
 
 
-def _address(page: _Reading, number: int, compare: str) -> str:
+def _address(page: Reading, number: int, compare: str) -> str:
     place = page.url("version_at", number)
     return f"{place}?{urlencode({'compare': compare})}" if compare else place
 
 
-def _latest(page: _Reading, compare: str) -> str:
+def _latest(page: Reading, compare: str) -> str:
     """Return an address that leads to the latest version, whichever that is then."""
     return f"{page.url('at')}?{urlencode({'version': _ANY, 'compare': compare})}"
 
 
-def _steps(page: _Reading, number: int, latest: int, compare: str) -> dict[str, Any]:
+def _steps(page: Reading, number: int, latest: int, compare: str) -> dict[str, Any]:
     """Return where first, previous, next and last lead; empty where there is nothing further."""
     return {
         "first_url": _address(page, 1, compare) if number > 1 else "",
@@ -132,7 +132,7 @@ def _steps(page: _Reading, number: int, latest: int, compare: str) -> dict[str, 
     }
 
 
-def _comparisons(page: _Reading, number: int, other: int, latest: int) -> list[dict[str, Any]]:
+def _comparisons(page: Reading, number: int, other: int, latest: int) -> list[dict[str, Any]]:
     """Return what the version can be compared with by one click."""
     choices = [(_("the version before"), "", number - 1)]
     if number < latest:
@@ -173,7 +173,7 @@ def _difference(one: Told) -> dict[str, Any]:
     return {"sign": sign, "tone": _TONES[sign], "text": one.text, "hidden": one.hidden}
 
 
-def _known(page: _Reading, state: State | None, made: Entry | None) -> dict[str, Any] | None:
+def _known(page: Reading, state: State | None, made: Entry | None) -> dict[str, Any] | None:
     """What the agent had before it: facts, what was said, and what people had answered."""
     if state is None or made is None:
         return None
@@ -185,7 +185,7 @@ def _known(page: _Reading, state: State | None, made: Entry | None) -> dict[str,
     return known_of(state, made.at, turns, asked, page.masks.shown, erased=page.erased_words("personal"))
 
 
-def _payment(page: _Reading, state: State | None, made: Entry | None) -> dict[str, Any] | None:
+def _payment(page: Reading, state: State | None, made: Entry | None) -> dict[str, Any] | None:
     """What had led to the way of paying: attempts, fallbacks, and the last decisions about the calls for it."""
     if state is None or made is None:
         return None

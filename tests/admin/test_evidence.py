@@ -142,8 +142,7 @@ def test_a_list_that_is_cut_says_so(auditor: Client, bought: Bought, monkeypatch
     address = url("evidence", bought.session_id)
     cut = "This page has the first 1 of each kind. The download has all."
     assert "of each kind" not in words(text(auditor, address))
-    for place in ("evidence", "evidence_page"):
-        monkeypatch.setattr(f"agent_sessions.admin.{place}.MOST", 1)
+    monkeypatch.setattr("agent_sessions.admin.evidence_rows.MOST", 1)
     told = words(text(auditor, address))
     assert cut in told
     assert "insufficient_funds" in told, "the first attempt to pay"

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from agent_sessions import services
-from agent_sessions.admin.pages import PAGES
+from agent_sessions.admin.routes import PAGES
 from agent_sessions.domain.lifecycle import EndReason
 from agent_sessions.models import Session, SessionKey, SessionVersion
 from agent_sessions.selectors import _cache, verify_session

@@ -24,7 +24,7 @@ from agent_sessions.selectors._keys import DataClass
 from agent_sessions.services._texts import MAX_NOTE
 
 if TYPE_CHECKING:
-    from agent_sessions.admin.pages import _Reading
+    from agent_sessions.admin.reading import Reading
 
 Given = Mapping[str, Any]
 Fields = dict[str, forms.Field]
@@ -37,7 +37,7 @@ class Situation:
     ``to`` is the version that a rollback leads to.
     """
 
-    def __init__(self, page: _Reading, request: HttpRequest, *, to: int = 0) -> None:
+    def __init__(self, page: Reading, request: HttpRequest, *, to: int = 0) -> None:
         self.page, self.request, self.now = page, request, timezone.now()
         self.actor = staff_of(request)
         asked = request.POST.get("to", "") or request.GET.get("to", "")
