@@ -200,7 +200,7 @@ def _log_facts(one: LogCheck) -> Facts:
         facts.append((_("Exported"), format_html("{} {}", wording.moment(one.exported_at), where)))
     how = _(
         "The hashes lead from the leaf to the tree head, whose signature was checked with the log’s own keys; the leaf "
-        "was compared with the event. Witnesses’ signatures were checked when they came."
+        "was compared with the event. Witnesses’ signatures were checked with the keys that LOG_SINKS names for them."
     )
     return [*facts, (_("Co-signed"), _cosigners(one)), (_("How"), how)]
 
@@ -208,8 +208,19 @@ def _log_facts(one: LogCheck) -> Facts:
 def _cosigners(one: LogCheck) -> SafeString | str:
     if not one.cosigned:
         return _("by no witness")
-    told = ((clipped(name, 80), "" if time is None else wording.moment(time)) for name, time in one.cosigned)
-    return format_html_join(", ", "{} {}", told)
+    marks = {
+        "verified": _good(),
+        "unknown": wording.mark(wording.WARNING, _("not checked: its key is not known here")),
+        "wrong": wording.mark(wording.BAD, _("does not verify")),
+    }
+    return format_html_join(
+        ", ",
+        "{} {} {}",
+        (
+            (clipped(each.witness, 80), "" if each.at is None else wording.moment(each.at), marks[each.standing])
+            for each in one.cosigned
+        ),
+    )
 
 
 def _content(page: Reading) -> Check | None:

@@ -6,7 +6,7 @@ No key that opens content is needed, and nothing is written: not even an artifac
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -16,10 +16,10 @@ from django.utils import timezone
 from agent_sessions.audit.artifact import ENVELOPE_DOMAIN
 from agent_sessions.audit.chain import check_chain
 from agent_sessions.audit.events import event_hash, root_hash
-from agent_sessions.audit.notes import Policy, parse_signatures
+from agent_sessions.audit.notes import Policy, Signature, parse_signatures
 from agent_sessions.audit.proofs import Inclusion
 from agent_sessions.audit.shapes import Problem
-from agent_sessions.audit.vkeys import read_vkey
+from agent_sessions.audit.vkeys import NoteKey, read_vkey
 from agent_sessions.crypto.canonical import parse_strict
 from agent_sessions.crypto.signing import key_id, verify
 from agent_sessions.exceptions import InvalidValue, KeyProblem, LogDamaged, NoteRefused, NotLogged
@@ -27,12 +27,14 @@ from agent_sessions.models import Artifact, AuditEvent, LogGeneration, LogLeaf, 
 from agent_sessions.selectors import _rows
 from agent_sessions.selectors._heads import SessionHead
 from agent_sessions.selectors.log import log_inclusion, log_keys
+from agent_sessions.sinks import witness_keys
 
 SECONDS: Final = 2.0
 """How long a chain is checked by default before the check stops where it is."""
 _LAST_TIME: Final = 253_370_764_800
 """Seconds since 1970 with which the year 9999 begins: a cosignature that says more says no time."""
 Unlogged = Literal["", "no log", "no leaf", "no head"]
+Standing = Literal["verified", "unknown", "wrong"]
 
 
 class ChainCheck(msgspec.Struct, frozen=True):
@@ -60,11 +62,22 @@ class SealCheck(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
 
 
+class Cosigned(msgspec.Struct, frozen=True):
+    """A cosignature of a tree head: by the name that it gives, when (UTC; None for a time that there is not).
+
+    ``standing``: it was verified with a key of that witness in LOG_SINKS, it is not that key's, or no key is known.
+    """
+
+    witness: str
+    at: datetime | None
+    standing: Standing
+
+
 class LogCheck(msgspec.Struct, frozen=True):
     """The leaf that stands for the chain up to event ``seq``, and the tree head (of ``size`` leaves) it leads to.
 
     ``compared``: the event's hash was checked with the leaf's. ``keys`` are the ids of the log's keys that signed the
-    head, ``cosigned`` the names of witnesses and their times, as collected. Times are UTC.
+    head, ``cosigned`` what witnesses have signed of it. Times are UTC.
     """
 
     log: str
@@ -76,7 +89,7 @@ class LogCheck(msgspec.Struct, frozen=True):
     signed_at: datetime | None
     exported_at: datetime | None
     exported_to: tuple[str, ...]
-    cosigned: tuple[tuple[str, datetime | None], ...]
+    cosigned: tuple[Cosigned, ...]
     compared: bool
     problems: tuple[Problem, ...]
 
@@ -220,6 +233,12 @@ def _log_check(inclusion: Inclusion, hashes: list[str]) -> LogCheck:
             Problem("bad_checkpoint", "tree head", f"is not signed by this site: {getattr(error, 'problem', error)}")
         )
     stored = TreeHead.objects.using(_alias()).filter(generation__origin=proof.head.origin, size=proof.head.size).first()
+    cosigned = () if stored is None else _cosigned(stored, proof.head.text)
+    problems += [
+        Problem("bad_checkpoint", "tree head", f"has a cosignature of {one.witness} that this witness did not make")
+        for one in cosigned
+        if one.standing == "wrong"
+    ]
     return LogCheck(
         log=proof.head.origin,
         generation=0 if stored is None else stored.generation_id,
@@ -230,7 +249,7 @@ def _log_check(inclusion: Inclusion, hashes: list[str]) -> LogCheck:
         signed_at=None if stored is None else stored.created_at,
         exported_at=None if stored is None else stored.exported_at,
         exported_to=() if stored is None else tuple(map(str, stored.exported_to)),
-        cosigned=() if stored is None else _cosigned(stored),
+        cosigned=cosigned,
         compared=compared,
         problems=tuple(problems),
     )
@@ -241,14 +260,21 @@ def _leaf(inclusion: Inclusion) -> dict[str, Any]:
     return dict(leaf)
 
 
-def _cosigned(head: TreeHead) -> tuple[tuple[str, datetime | None], ...]:
-    """Return the names and times in the lines of witnesses; they were checked when they came."""
-    if not head.cosignatures:
+def _cosigned(stored: TreeHead, text: str) -> tuple[Cosigned, ...]:
+    """Check what witnesses have signed of a head, with the keys that are known here."""
+    if not stored.cosignatures:
         return ()
-    return tuple(
-        (line.name, datetime.fromtimestamp(line.time, UTC) if line.time < _LAST_TIME else None)
-        for line in parse_signatures("".join(head.cosignatures))
-    )
+    keys = witness_keys()
+    return tuple(_cosignature(line, text, keys) for line in parse_signatures("".join(stored.cosignatures)))
+
+
+def _cosignature(line: Signature, text: str, keys: Sequence[NoteKey]) -> Cosigned:
+    at = datetime.fromtimestamp(line.time, UTC) if line.time < _LAST_TIME else None
+    theirs = [key for key in keys if line.is_by(key)]
+    if not theirs:
+        return Cosigned(line.name, at, "unknown")
+    good = any(key.verifies(text, line.signature) for key in theirs)
+    return Cosigned(line.name, at, "verified" if good else "wrong")
 
 
 def _alias() -> str:

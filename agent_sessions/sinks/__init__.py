@@ -1,7 +1,7 @@
 """Where tree heads go so that they outlive the database: sinks (A4). ``LOG_SINKS`` names them."""
 
 from agent_sessions.sinks.base import OtherHeadKept, Sink, SinkBehind, SinkFailed
-from agent_sessions.sinks.configured import configured_sinks, sinks_needed
+from agent_sessions.sinks.configured import configured_sinks, sinks_needed, witness_keys
 from agent_sessions.sinks.directory import DirectorySink
 from agent_sessions.sinks.http import HttpSink
 from agent_sessions.sinks.storage import StorageSink
@@ -18,4 +18,5 @@ __all__ = [
     "WitnessSink",
     "configured_sinks",
     "sinks_needed",
+    "witness_keys",
 ]

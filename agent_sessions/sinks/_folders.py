@@ -36,7 +36,7 @@ class FolderSink(ABC):
     def __init__(self, name: str, witnesses: Sequence[str] = ()) -> None:
         """Raise InvalidValue for a witness's key that is none."""
         self.name = name
-        self._witnesses = [witness_key(text, f"/witnesses/{number}") for number, text in enumerate(witnesses)]
+        self.witnesses = [witness_key(text, f"/witnesses/{number}") for number, text in enumerate(witnesses)]
 
     @abstractmethod
     def _list(self, path: str) -> list[str]:
@@ -90,7 +90,7 @@ class FolderSink(ABC):
         text = parse_note(note).text
         folder, _, file = _path(parse_checkpoint(text)).rpartition("/")
         lines = []
-        for key in self._witnesses:
+        for key in self.witnesses:
             answer = self._read(f"{folder}/{cosignature_file(file, key.key_id)}")
             lines += cosigned_lines(answer or b"", key, text)
         return lines

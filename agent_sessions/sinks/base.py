@@ -18,6 +18,9 @@ class Sink(Protocol):
 
     ``readable`` says whether the heads that it keeps can be read back. Before a head is signed, the sinks that can be
     read are asked for the newest one they keep, so that no two heads of one size are ever signed.
+
+    A sink that brings lines of witnesses can say in ``witnesses`` which keys (``audit.vkeys.NoteKey``) they sign with:
+    then pages that show a proof check these lines again.
     """
 
     name: str

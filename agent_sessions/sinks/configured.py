@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+from agent_sessions.audit.vkeys import NoteKey
 from agent_sessions.conf import settings
 from agent_sessions.exceptions import InvalidValue
 from agent_sessions.sinks.base import Sink
@@ -18,6 +19,15 @@ def configured_sinks() -> list[Sink]:
     Raises InvalidValue with the place of the first that cannot be made.
     """
     return [_made(number, entry) for number, entry in enumerate(settings.log_sinks)]
+
+
+def witness_keys() -> list[NoteKey]:
+    """Return the keys of witnesses that the sinks of ``LOG_SINKS`` name, none while these cannot be made."""
+    try:
+        sinks = configured_sinks()
+    except InvalidValue:  # a system check says what is wrong
+        return []
+    return list(dict.fromkeys(key for sink in sinks for key in getattr(sink, "witnesses", ())))
 
 
 def sinks_needed(sinks: list[Sink]) -> int:

@@ -21,6 +21,7 @@ class WitnessSink(PostingSink):
         self.name = name
         self._endpoint = Endpoint(name, url.rstrip("/") + "/add-checkpoint", timeout)
         self._key = witness_key(key, "/key")
+        self.witnesses = [self._key]
 
     def write(self, submission: Submission) -> Sequence[str]:
         """Have a head co-signed; see ``Sink.write``."""

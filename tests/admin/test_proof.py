@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from django.test.utils import CaptureQueriesContext
 
 from agent_sessions import services
 from agent_sessions.audit.events import event_hash
+from agent_sessions.audit.notes import Note, cosign, parse_note
 from agent_sessions.crypto.canonical import canonical_bytes, parse_strict
-from agent_sessions.crypto.signing import key_id
+from agent_sessions.crypto.signing import key_id, sign
 from agent_sessions.models import Artifact, AuditEvent, LogLeaf, Session, SiteKey, TreeHead
 from agent_sessions.selectors import proofs
 from agent_sessions.services import OpenedSession
 from tests.admin.conftest import person, text, url
+from tests.golden.make_log import WITNESS_KEY, WITNESS_PRIVATE
 from tests.sequenced import DISK
 from tests.tampering import Tamper, flipped
 
@@ -70,6 +73,53 @@ def test_an_ended_session_in_the_log_is_verified_in_all_parts(staff: Client, log
     assert "generation 1" in log
     assert "to safe" in log
     assert "Co-signed witness.example 26 Feb 2026" in log
+    assert "not checked: its key is not known here" in log
+
+
+@pytest.fixture(params=["beside the heads", "asked itself"])
+def known_witness(request: pytest.FixtureRequest, tmp_path: Any, configure: Callable[..., None]) -> None:
+    """A witness whose key the settings name: of a directory's sink, or of a sink that is the witness."""
+    sinks: dict[str, dict[str, Any]] = {
+        "beside the heads": {"class": DISK, "directory": tmp_path / "heads", "witnesses": [WITNESS_KEY.text]},
+        "asked itself": {"class": "agent_sessions.sinks.WitnessSink", "url": "https://w.example",
+                         "key": WITNESS_KEY.text},
+    }  # fmt: skip
+    (tmp_path / "heads").mkdir(exist_ok=True)
+    configure(LOG_SINKS=[{"name": "w", **sinks[request.param]}])
+
+
+def cosigned(text: str) -> None:
+    line = cosign(text, WITNESS_KEY, partial(sign, WITNESS_PRIVATE), time=1_772_107_728)
+    TreeHead.objects.update(
+        cosignatures=[*TreeHead.objects.get().cosignatures, str(Note(text, (line,)))[len(text) + 1 :]]
+    )
+
+
+def test_a_witness_whose_key_is_named_is_checked_again(
+    staff: Client, logged: OpenedSession, known_witness: None
+) -> None:
+    """A4: another witness beside it, whose key nobody named, is told apart."""
+    cosigned(parse_note(TreeHead.objects.get().note).text)
+    parts = told(staff, logged)
+    assert "witness.example 26 Feb 2026" in parts["Place in the log"]
+    assert parts["Place in the log"].count("not checked: its key is not known here") == 1
+    assert re.search(r"witness\.example/w1 26 Feb 2026.{0,40}? verified", parts["Place in the log"])
+    assert "All that was checked is as it was written" in parts[""]
+
+
+def test_a_cosignature_of_another_head_is_wrong(staff: Client, logged: OpenedSession, known_witness: None) -> None:
+    """A4: stored beside this head by somebody who may write the database."""
+    text = parse_note(TreeHead.objects.get().note).text
+    cosigned(text + "another line\n")
+    parts = told(staff, logged)
+    assert "Something is wrong" in parts[""]
+    assert re.search(r"witness\.example/w1 26 Feb 2026.{0,40}? does not verify", parts["Place in the log"])
+    assert "has a cosignature of witness.example/w1 that this witness did not make" in parts["Place in the log"]
+
+
+def test_sinks_that_cannot_be_made_make_no_key_known(staff: Client, logged: OpenedSession, configure: Any) -> None:
+    configure(LOG_SINKS=[{"name": "gone", "class": "no.such.Sink"}])
+    assert "not checked: its key is not known here" in told(staff, logged)["Place in the log"]
 
 
 def test_a_running_session_says_what_is_still_to_come(staff: Client, live: OpenedSession) -> None:
