@@ -45,8 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _rows(client: Any, short: uuid.UUID, long: uuid.UUID, versions: int, events: int) -> Iterator[tuple[str, ...]]:
     for name, address in _pages(versions, events):
         page = f"/admin/agent_sessions/session/{long}/{address}"
-        queries = _queries(client, page)
         took = _median(lambda page=page: _get(client, page))
+        queries = _queries(client, page)  # after it was asked for: the first time can make a key
         plain = _median(lambda queries=queries: _ask(queries))
         beside = f"/admin/agent_sessions/session/{short}/{dict(_pages(100, 300))[name]}"
         little = _median(lambda page=beside: _get(client, page))
