@@ -203,6 +203,12 @@ def test_what_a_writer_came_across_is_told_without_a_check(
             "Check and repair",
         ]
     ]
+    clock.shift(timedelta(days=1))
+    tamper.session(merchant="elsewhere", parent_request="other")
+    run("verify_sessions", "--record")
+    [[_about, parts, since, by, _then]] = diverging(shown(mender))
+    assert parts == "row, history patch_unreadable, wrong_column", "each is named once"
+    assert (since, by) == ("2 Mar 2026, 10:00:00", "verify_sessions"), "it was known before the check"
 
 
 def test_what_the_log_shows_leads_to_the_proof_and_stays_until_the_next_run(
@@ -318,13 +324,15 @@ def test_a_record_that_was_altered_shows_nothing(staff: Client, opened: Opens) -
 
 def test_what_a_record_says_is_text(staff: Client) -> None:
     told = CheckRun(MORNING)
-    told.add("<script>alert(1)</script>" + "x" * 200, "<b>\u202e")
+    for _ in range(2):
+        told.add("<script>alert(1)</script>" + "x" * 200, "<b>\u202e")
     record_check(LOG_CHECKED, told)
     page = shown(staff)
     assert "<script>alert" not in page
     [[about, parts, *_rest]] = diverging(page)
     assert len(about) < 120
-    assert "U+202E" in parts
+    assert parts.count("U+202E") == 1
+    assert checks(page)[1][3] == "2 findings"
 
 
 def test_the_newest_record_counts(staff: Client, live: OpenedSession) -> None:
