@@ -80,6 +80,23 @@ def test_a_payment_that_was_noted_as_declined_says_so_wherever_it_is_shown(staff
     assert NO_MONEY not in words(text(staff, url("version_at", bought.session_id, 9)))
 
 
+def test_it_is_said_once_though_the_step_and_the_payment_both_failed(
+    staff: Client, bought: Bought, opened: Callable[..., OpenedSession], configure: Callable[..., None]
+) -> None:
+    configure(STEPS=working.PATH)
+    one = opened()
+    services.start_step(one.session_id, "payment")
+    payment: Any = {"method": "card", "outcome": "declined", "code": "insufficient_funds"}
+    services.finish_step(
+        one.session_id, "payment", outcome="failed", code="insufficient_funds",
+        patch={"decisions": {"payments": {"p1": payment}}},
+    )  # fmt: skip
+    told = entry(staff, one, 3)
+    assert "Payment card declined" in told
+    assert told.count(NO_MONEY) == 1
+    assert words(text(staff, url("change", bought.session_id))).count(NO_MONEY) == 1
+
+
 def test_a_refusal_says_whether_a_rule_of_the_shop_or_the_shopper_forbade_it(
     staff: Client, bought: Bought, opened: Callable[..., OpenedSession]
 ) -> None:
