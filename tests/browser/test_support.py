@@ -140,7 +140,6 @@ def test_support_finds_a_failed_checkout_and_explains_it(
     browser.page.get_by_role("link", name="in the timeline").click()
     browser.page.wait_for_url("**#e*")
     assert "failed (insufficient_funds)" in browser.page.locator("article:target").inner_text()
-    browser.follow("« Beginning")
     assert ASKED in browser.text
     browser.press("Mask again")
     assert ASKED not in browser.text
