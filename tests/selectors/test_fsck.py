@@ -499,6 +499,16 @@ def test_what_waits_too_long_is_told_of(log: Log, configure: Any) -> None:
     assert (waiting.code, waiting.where) == ("unexported", "1 leaves that no exported head covers")
 
 
+def test_how_long_something_waits_is_what_its_event_says_and_not_its_row(log: Log) -> None:
+    """Who can write to the database can make a row younger, but not what is hashed."""
+    services.record_event(log.one, kind="item.viewed")
+    young = "UPDATE {} SET created_at = %s"
+    later = timezone.now() + timedelta(hours=2)
+    run_sql((young.format("agent_sessions_auditevent"), [later]), (young.format("agent_sessions_siteevent"), [later]))
+    found = list(check_log(Sources(settings.log_origin), Counted(), now=later, patience=timedelta(hours=1)))
+    assert [finding.code for finding in found] == ["unsequenced"]
+
+
 def test_without_a_log_everything_waits(opened: Callable[..., Any]) -> None:
     opened()
     counted = Counted()

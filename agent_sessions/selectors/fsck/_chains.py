@@ -9,23 +9,22 @@ from datetime import datetime
 from typing import Any, Final
 
 from agent_sessions.audit.chain import PROBLEMS_KEPT, check_chain
-from agent_sessions.audit.events import event_hash
+from agent_sessions.audit.events import event_hash, parse_time
 from agent_sessions.crypto.canonical import parse_strict
 from agent_sessions.exceptions import InvalidValue
 from agent_sessions.models import LogGeneration
-from agent_sessions.selectors._rows import as_time
 from agent_sessions.selectors.fsck._findings import EVERY, Counted, Finding, Tell
 from agent_sessions.selectors.fsck._rows import Merged, by_session, merged, stream
 
 _SESSIONS: Final = "SELECT id, head_seq, head_hash FROM agent_sessions_session ORDER BY id"
 _EVENTS: Final = """
-SELECT session_id, seq, canonical, created_at FROM agent_sessions_auditevent ORDER BY session_id, seq
+SELECT session_id, seq, canonical FROM agent_sessions_auditevent ORDER BY session_id, seq
 """
 _LEAVES: Final = """
 SELECT session, seq, head, generation_id, "index" FROM agent_sessions_logleaf
 WHERE kind = 'session' AND session IS NOT NULL ORDER BY session, seq, generation_id, "index"
 """
-_SITE_EVENTS: Final = "SELECT 1, seq, canonical, created_at, hash, kind FROM agent_sessions_siteevent ORDER BY seq"
+_SITE_EVENTS: Final = "SELECT 1, seq, canonical, hash, kind FROM agent_sessions_siteevent ORDER BY seq"
 _SITE_LEAVES: Final = """
 SELECT 1, seq, head, generation_id, "index" FROM agent_sessions_logleaf
 WHERE kind = 'site' ORDER BY seq, generation_id, "index"
@@ -86,14 +85,14 @@ class _Chain:
     def findings(self, events: Iterator[tuple[Any, ...]], leaves: Iterator[tuple[Any, ...]]) -> Iterator[Finding]:
         """Check the chain and, at each event that a leaf names, that it is the one."""
         leaf = next(leaves, None)
-        for _, seq, stored, created_at, *columns in events:
+        for _, seq, stored, *columns in events:
             while leaf is not None and leaf[1] < seq:  # its event is not there, which the chain's gap says
                 self._cover(leaf)
                 leaf = next(leaves, None)
             yield from self._event_findings(seq, bytes(stored), columns)
             self.uncovered += 1
             if self.uncovered_since is None:
-                self.uncovered_since = as_time(created_at)
+                self.uncovered_since = _time_of(bytes(stored))
             while leaf is not None and leaf[1] == seq:
                 yield from self._leaf_findings(leaf)
                 leaf = next(leaves, None)
@@ -175,3 +174,12 @@ class _Chain:
 
     def _finding(self, code: str, seq: int, message: str) -> Finding:
         return Finding(code, self._about, f"event {seq}", message, self._session, seq)
+
+
+def _time_of(canonical: bytes) -> datetime | None:
+    """Return the time that an event tells, which its hash covers; None if it cannot be read, a finding by itself."""
+    try:
+        event = parse_strict(canonical)
+        return parse_time(str(event.get("timestamp"))) if isinstance(event, dict) else None
+    except InvalidValue:
+        return None
