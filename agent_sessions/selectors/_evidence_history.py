@@ -29,6 +29,8 @@ from agent_sessions.types import Patch, State
 Place = tuple[str, ...]
 """Slice, field and, of a map, the key: ``("shopping", "discounts", "d1")``."""
 _MAPS: Final = (("shopping", "discounts"), ("inventory", "stock"))
+_FEW: Final = 25
+"""Versions that are read at once: what one says can be long."""
 _WIDTH: Final = 27
 """Characters of an event's time."""
 _MEMBERS: Final = {"at": "timestamp", "result": "policy_result", "rule": "policy_rule", "status": "response_status"}
@@ -173,7 +175,7 @@ def read_events(head: SessionHead, *, named: Collection[tuple[str, str]] = (), m
     Raises SessionDamaged if one is missing or unreadable.
     """
     told, count = Told(named, most), 0
-    for count, canonical in enumerate(_canonical(head).iterator(chunk_size=500), start=1):
+    for count, canonical in enumerate(_canonical(head).iterator(chunk_size=200), start=1):
         try:
             event = _decode(canonical)
             told.add(event)
@@ -228,7 +230,7 @@ def _versions(head: SessionHead) -> Iterator[tuple[int, int, bytes | None, bytes
     rows = SessionVersion.objects.using(_alias()).filter(session_id=head.session_id, number__lte=head.version)
     columns = ("number", "schema", "patch", "personal_patch")
     expected = 1
-    for row in rows.order_by("number").values_list(*columns).iterator(chunk_size=500):
+    for row in rows.order_by("number").values_list(*columns).iterator(chunk_size=_FEW):
         if row[0] != expected:
             break
         yield row

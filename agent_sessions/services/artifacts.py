@@ -90,7 +90,7 @@ def file_artifact(file: ProofFile, head: SessionHead, seal: Seal, *, disclose: s
 
 def _sealed_events(head: SessionHead, seal: Seal) -> Iterator[bytes]:
     covered = AuditEvent.objects.using(_alias()).filter(session_id=head.session_id, seq__lte=seal.event_count)
-    return map(bytes, covered.order_by("seq").values_list("canonical", flat=True).iterator(chunk_size=500))
+    return map(bytes, covered.order_by("seq").values_list("canonical", flat=True).iterator(chunk_size=200))
 
 
 def _after(head: SessionHead, seal: Seal) -> list[bytes]:
@@ -155,7 +155,7 @@ def _checked_hashes(session_id: uuid.UUID) -> list[str]:
     hashes: list[str] = []
 
     def events() -> Iterator[tuple[int, bytes]]:
-        for seq, stored in rows.values_list("seq", "canonical").iterator(chunk_size=500):
+        for seq, stored in rows.values_list("seq", "canonical").iterator(chunk_size=200):
             canonical = bytes(stored)
             hashes.append(event_hash(canonical))
             yield seq, canonical

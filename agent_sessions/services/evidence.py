@@ -198,7 +198,7 @@ def _events(head: SessionHead) -> Iterator[bytes]:
     rows = AuditEvent.objects.using(_rows.write_connection().alias).filter(session_id=head.session_id)
     stored = rows.filter(seq__lte=head.head_seq).order_by("seq").values_list("canonical", flat=True)
     canonical = None
-    for canonical in stored.iterator(chunk_size=500):
+    for canonical in stored.iterator(chunk_size=200):
         yield bytes(canonical)
     if canonical is None:
         raise SessionDamaged(head.session_id, "its events are missing")

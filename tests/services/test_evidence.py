@@ -330,6 +330,11 @@ def test_what_is_stated_can_be_cut(bought: Bought) -> None:
     assert cut.proof == msgspec.structs.replace(whole.proof, document=None)
 
 
+def _incompressible() -> str:
+    """4000 letters: digits could be a card's number."""
+    return token_hex(2000).translate(str.maketrans("0123456789", "ghijklmnop"))
+
+
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "live"])
 def test_a_longer_history_takes_no_more_memory(
     opened: Any, selling: stock.Shelf, monkeypatch: pytest.MonkeyPatch, ended: bool
@@ -340,18 +345,18 @@ def test_a_longer_history_takes_no_more_memory(
     for length in (520, 1520):  # more than what is read at once
         one = opened()
         for number in range(1, length // 4):
-            services.change_session(one.session_id, expected_version=number, patch=variables(n=token_hex(2000)))
+            services.change_session(one.session_id, expected_version=number, patch=variables(n=_incompressible()))
         for _ in range(length * 3 // 4):
             services.record_event(one.session_id, kind="cart.viewed")
         if ended:
             services.end_session(one.session_id)
         for _ in range(2):  # the first time for what is kept of any session
             tracemalloc.start()
-            with services.open_evidence(one.session_id, most=10) as found:
+            with services.open_evidence(one.session_id, personal=True, reason="Case 4", most=10) as found:
                 assert sum(map(len, found)) == found.size
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert found.evidence.proof is not None
         assert found.evidence.proof.ok
         peaks.append(peak)
-    assert peaks[1] < peaks[0] + 250_000
+    assert peaks[1] < peaks[0] + 150_000
