@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agent_sessions.audit.artifact import PURPOSE, Seal, build_artifact, make_seal, write_artifact
@@ -49,7 +50,7 @@ def get_artifact(session_id: uuid.UUID, *, disclose: str = PURPOSE) -> bytes:
     head, seal = require_seal(session_id)
     opened = openings(head, disclose=disclose, up_to=seal.event_count)
     inclusion, after = _inclusion(session_id, seal), _after(head, seal)
-    return build_artifact(seal, list(_sealed_events(head, seal)), list(opened), inclusion=inclusion, after=after)
+    return build_artifact(seal, [*map(bytes, _covered(head, seal))], list(opened), inclusion=inclusion, after=after)
 
 
 def require_seal(session_id: uuid.UUID) -> tuple[SessionHead, Seal]:
@@ -85,12 +86,13 @@ def file_artifact(file: ProofFile, head: SessionHead, seal: Seal, *, disclose: s
     """
     opened = openings(head, disclose=disclose, up_to=seal.event_count)
     inclusion, after = _inclusion(head.session_id, seal), _after(head, seal)
-    return write_artifact(file, seal, _sealed_events(head, seal), opened, inclusion=inclusion, after=after)
+    events = map(bytes, _covered(head, seal).iterator(chunk_size=200))
+    return write_artifact(file, seal, events, opened, inclusion=inclusion, after=after)
 
 
-def _sealed_events(head: SessionHead, seal: Seal) -> Iterator[bytes]:
+def _covered(head: SessionHead, seal: Seal) -> QuerySet[Any]:
     covered = AuditEvent.objects.using(_alias()).filter(session_id=head.session_id, seq__lte=seal.event_count)
-    return map(bytes, covered.order_by("seq").values_list("canonical", flat=True).iterator(chunk_size=200))
+    return covered.order_by("seq").values_list("canonical", flat=True)
 
 
 def _after(head: SessionHead, seal: Seal) -> list[bytes]:
@@ -148,14 +150,16 @@ def seal_artifact(session_id: uuid.UUID) -> Artifact:
 def _checked_hashes(session_id: uuid.UUID) -> list[str]:
     """Hash the session's events, checking that they are the chain that its row names the end of.
 
-    Nothing else stands between an event that was changed before and the signature over it. Raises SessionDamaged.
+    Nothing else stands between an event that was changed before and the signature over it. Every session comes by here,
+    and few are long, so it is one plain query: a cursor takes two more, and Django does not say as its own what goes
+    wrong when one is closed. Raises SessionDamaged.
     """
     head = read_head(session_id)
     rows = AuditEvent.objects.using(_alias()).filter(session_id=session_id, seq__lte=head.head_seq).order_by("seq")
     hashes: list[str] = []
 
     def events() -> Iterator[tuple[int, bytes]]:
-        for seq, stored in rows.values_list("seq", "canonical").iterator(chunk_size=200):
+        for seq, stored in rows.values_list("seq", "canonical"):
             canonical = bytes(stored)
             hashes.append(event_hash(canonical))
             yield seq, canonical
