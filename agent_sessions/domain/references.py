@@ -19,11 +19,10 @@ VOUCHER: Final = "voucher"
 CONSUMER: Final = "consumer"
 KINDS: Final = (ITEM, VOUCHER, CONSUMER)
 MAX_REFERENCE: Final = MAX_KEY_LENGTH
-LINES: Final = ("shopping", "lines")
-HOLDS: Final = ("inventory", "holds")
 PAST: Final = "past-"
 """What the references of an ended session begin with."""
 _MOST_SINCE: Final = 64
+"""Things of which ``References.since`` tells, before they are counted into a ``whole`` of their own."""
 _Name = tuple[str, str]
 """Kind and id."""
 
@@ -71,6 +70,7 @@ class References:
         return cls(Counter(_names(state)), {})
 
     def followed_by(self, gone: Iterable[_Name], come: Iterable[_Name]) -> References:
+        """Return the references of a state that comes of this one's by a change."""
         since = {**self.since}
         for name in come:
             since[name] = since.get(name, 0) + 1
@@ -116,7 +116,7 @@ def _may_move(patch: Patch) -> bool:
 
 def _names(state: State) -> Iterator[_Name]:
     """Say kind and id of what a state depends on, as often as it refers to it."""
-    for entry in (*_entries(state, *LINES), *_entries(state, *HOLDS)):
+    for entry in (*_entries(state, "shopping", "lines"), *_entries(state, "inventory", "holds")):
         item = entry.get("item")
         if item and "released_at" not in entry:  # a hold that was released is none
             yield ITEM, str(item)
